@@ -1,0 +1,1 @@
+"""The named choices: typed configurations of every part, and the experiments."""

@@ -1,0 +1,1 @@
+"""Sources, preparation, the store, splits, augmentation and loading."""

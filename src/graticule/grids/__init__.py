@@ -1,0 +1,1 @@
+"""Grids say where the pixels are; resampling exchanges one for another."""

@@ -1,0 +1,1 @@
+"""Nets: tensors in, tensors out; they know neither data nor losses."""

@@ -1,0 +1,1 @@
+"""The fit loop's set-up, exact resume, checkpoints, callbacks and trackers."""

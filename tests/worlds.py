@@ -1,0 +1,1 @@
+"""Small synthetic worlds whose answers are known on paper."""
