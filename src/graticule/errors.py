@@ -4,6 +4,9 @@ Every message says what was found, what must be, and what to do, in one line. Th
 traceback and exits with code 2; everything else is a fault of this package and keeps its traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class GraticuleError(Exception):
     """What the user gave cannot be used. The text is one line and names the remedy."""
@@ -35,3 +38,13 @@ class CheckpointError(GraticuleError):
 
 class OutputError(GraticuleError):
     """A result cannot be written (disk full, read-only folder, it exists already)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "did you mean 'unet'?", or all known names where none is near."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1) or [n for n in names if n.lower() == name.lower()][:1]
+    if close:
+        return f"did you mean '{close[0]}'?"
+    listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    return f"the known ones are: {listed}."
