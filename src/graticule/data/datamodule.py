@@ -1,0 +1,133 @@
+"""What a trainer needs from a store and a split: loaders, and the numbers measured on the training part."""
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from lightning.pytorch import LightningDataModule
+
+from graticule.data.augment import Augment
+from graticule.data.loader import BatchReader, Loader, pick_bands, pick_targets
+from graticule.data.sampler import BatchSampler, EvalBatchSampler
+from graticule.data.splits import Assignment, Part
+from graticule.data.statistics import Statistics, measure
+from graticule.data.store import Store
+from graticule.errors import ConfigError
+from graticule.schema import Band, Target
+
+
+class DataModule(LightningDataModule):
+    """Batches of each part of a split.
+
+    Args:
+        store: the prepared samples.
+        assignment: which of them are in which part.
+        batch_size: samples per training batch of one process.
+        eval_batch_size: likewise for val and test; the same as `batch_size` if None.
+        num_workers: threads that read ahead, per loader; 0 reads when asked. The batches are the same.
+        bands: names of the bands to use, in order; None takes all.
+        targets: names of the targets; None takes all.
+        augment: what is varied in training; None varies nothing.
+        balance: draw training samples so that all classes of the first target of classes occur alike.
+        repeats: passes over the training samples per epoch.
+        seed: of order and augmentation.
+
+    Raises:
+        ConfigError: for an unknown band or target, or an option that does not fit the store.
+    """
+
+    def __init__(
+        self, store: Store, assignment: Assignment, *, batch_size: int = 8, eval_batch_size: int | None = None,
+        num_workers: int = 0, bands: Sequence[str] | None = None, targets: Sequence[str] | None = None,
+        augment: Augment | None = None, balance: bool = False, repeats: int = 1, seed: int = 42,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.store, self.assignment, self.augment = store, assignment, augment
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.num_workers, self.balance, self.repeats, self.seed = num_workers, balance, repeats, seed
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", self.eval_batch_size),
+            ("repeats", repeats),
+        ):
+            if value < 1:
+                raise ConfigError(f"data.{name} is {value}; it must be at least 1.")
+        if num_workers < 0:
+            raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more (threads that read ahead).")
+        self._bands, self._targets = pick_bands(store, bands), pick_targets(store, targets)
+        if balance and not any(target.is_categorical for target in self._targets):
+            raise ConfigError(
+                "data.balance needs a target of classes; set data.balance=false or add one to data.targets."
+            )
+        self._loaders: dict[tuple[str, int, int], Loader] = {}
+        self._reader("train", augment)  # so that a crop that does not fit is refused now
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Measured once, on what training sees: the pixels of the train part, before augmentation."""
+        return measure(self._reader("train", None), self.assignment.samples("train"), self.num_workers)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands of x in order, with mean and std of the train part."""
+        return self.statistics.bands
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets; those with values have mean and std of the train part."""
+        return self.statistics.targets
+
+    @property
+    def train_loader(self) -> Loader:
+        """The loader that `train_dataloader` hands out; its `set_position` says where the next epoch begins."""
+        return self._loader("train", training=True)
+
+    def train_dataloader(self) -> Loader:
+        """Augmented batches of the train part, in the order of the epoch."""
+        return self.train_loader
+
+    def val_dataloader(self) -> Loader:
+        """All samples of the val part, in the order of the store."""
+        return self.part_dataloader("val")
+
+    def test_dataloader(self) -> Loader:
+        """All samples of the test part, in the order of the store."""
+        return self.part_dataloader("test")
+
+    def part_dataloader(self, part: Part) -> Loader:
+        """All samples of a part as they are, each once, in the order of the store."""
+        return self._loader(part, training=False)
+
+    def _loader(self, part: Part, *, training: bool) -> Loader:
+        """The one loader for this use; another one if the number of processes changed."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        key = (f"{part}, training" if training else part, rank, world)
+        if key not in self._loaders:
+            samples = self.assignment.samples(part)
+            sampler: BatchSampler | EvalBatchSampler
+            if training:
+                sampler = BatchSampler(
+                    samples, self.batch_size, self.seed, repeats=self.repeats, pixels=self._class_pixels(), rank=rank,
+                    world=world,
+                )  # fmt: skip
+            else:
+                sampler = EvalBatchSampler(samples, self.eval_batch_size, rank=rank, world=world)
+            reader = self._reader(part, self.augment if training else None)
+            self._loaders[key] = Loader(
+                reader, sampler, num_workers=self.num_workers, pin_memory=torch.cuda.is_available()
+            )
+        return self._loaders[key]
+
+    def _class_pixels(self) -> Int64[np.ndarray, "n classes"] | None:
+        if not self.balance:
+            return None
+        target = next(target for target in self._targets if target.is_categorical)
+        return self.statistics.pixels[target.name]
+
+    def _reader(self, part: Part, augment: Augment | None) -> BatchReader:
+        return BatchReader(
+            self.store, bands=self._bands, targets=self._targets, augment=augment, seed=self.seed,
+            mask=partial(self.assignment.mask, self.store, part=part),
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+"""What is measured on the training samples: means, deviations and pixels per class."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+from jaxtyping import Int64
+
+from graticule.data.loader import BatchReader
+from graticule.errors import StoreError
+from graticule.schema import SEEN, TARGETS, VALID, Band, Target, X
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations of some numbers."""
+
+    count: int
+    mean: float
+    squares: float
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Those of both together; the pairwise update of Chan, Golub and LeVeque (1979), which does not cancel."""
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        share = other.count / count
+        return Moments(count, self.mean + step * share, self.squares + other.squares + step * step * self.count * share)
+
+    @property
+    def std(self) -> float:
+        """The deviation; 1 where all numbers are alike, so that it can be divided by."""
+        return float(np.sqrt(self.squares / self.count)) or 1.0
+
+
+def moments(values: np.ndarray) -> Moments:
+    """Of all numbers in an array, in float64."""
+    if values.size == 0:
+        return Moments(0, 0.0, 0.0)
+    wide = values.astype(np.float64)
+    mean = float(wide.mean())
+    wide -= mean
+    return Moments(values.size, mean, float(np.dot(wide.reshape(-1), wide.reshape(-1))))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the seen and valid pixels of some samples.
+
+    Attributes:
+        bands: with mean and std (in physical units).
+        targets: those with values have mean and std (in their unit).
+        pixels: per target of classes, [samples, classes] pixels.
+    """
+
+    bands: tuple[Band, ...]
+    targets: tuple[Target, ...]
+    pixels: dict[str, Int64[np.ndarray, "samples classes"]]
+
+
+def measure(reader: BatchReader, samples: Sequence[int] | np.ndarray, threads: int = 0) -> Statistics:
+    """Read `samples` once and measure them; the numbers do not depend on the number of threads.
+
+    Raises:
+        StoreError: if a band is never seen, or a target nowhere valid.
+    """
+
+    def measure_one(index: int) -> list[Moments | np.ndarray]:
+        return _of_sample(reader, int(index))
+
+    if threads:
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(measure_one, samples))
+    else:
+        found = list(map(measure_one, samples))
+    columns = list(zip(*found, strict=True))
+    n_bands = len(reader.bands)
+    bands = tuple(_measured_band(band, _total(columns[c])) for c, band in enumerate(reader.bands))
+    pixels, targets = {}, []
+    for target, column in zip(reader.targets, columns[n_bands:], strict=True):
+        if target.is_categorical:
+            pixels[target.name] = np.stack(column)
+            known = pixels[target.name].any()
+            targets.append(target)
+        else:
+            total = _total(column)
+            known = total.count > 0
+            targets.append(replace(target, mean=total.mean, std=total.std) if known else target)
+        if not known:
+            raise StoreError(
+                f"target '{target.name}' is known at no pixel of the train part; choose another split, or leave it out "
+                "of data.targets."
+            )
+    return Statistics(bands, tuple(targets), pixels)
+
+
+def _of_sample(reader: BatchReader, index: int) -> list[Moments | np.ndarray]:
+    """For each band its moments, then for each target its moments or its pixels per class."""
+    batch = reader([(0, 0, index)])
+    x, seen = batch[X][0].numpy(), batch[SEEN][0].numpy()
+    found: list[Moments | np.ndarray] = [moments(channel[seen]) for channel in x]
+    for target in reader.targets:
+        known = batch[TARGETS][target.name][0].numpy()[batch[VALID][target.name][0].numpy()]
+        found.append(np.bincount(known, minlength=target.channels) if target.is_categorical else moments(known))
+    return found
+
+
+def _total(column: Sequence[Moments]) -> Moments:
+    return reduce(lambda one, other: one + other, column)
+
+
+def _measured_band(band: Band, stored: Moments) -> Band:
+    if stored.count == 0:
+        raise StoreError(
+            f"band '{band.name}' has no value at any pixel of the train part; choose another split, or leave it out of "
+            "data.bands."
+        )
+    # A constant band has the deviation 1 of stored values already; scale keeps that finite.
+    return replace(band, mean=stored.mean * band.scale + band.offset, std=stored.std * abs(band.scale))
