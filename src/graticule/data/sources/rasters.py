@@ -8,7 +8,6 @@ labels/a.tif  b.tif ...     one band on exactly the grid of the image of that na
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,11 +94,20 @@ def file_bands(path: Path) -> tuple[Band, ...]:
         return tuple(Band(name, scale=scale, offset=offset) for name, scale, offset in codes)
 
 
+def _rasters(folder: Path) -> dict[str, Path]:
+    """Scene names (relative path without suffix) and their files."""
+    found = {str(path.relative_to(folder).with_suffix("")): path for path in folder.rglob("*.tif")}
+    if not found:
+        raise SourceError(f"{folder} has no *.tif file; give the folder of the images as source.images.")
+    return dict(sorted(found.items()))
+
+
 class RastersSource:
     """A folder of GeoTIFFs and a folder of label rasters of the same names, cut into windows.
 
-    Each image is a scene and a parent: splits by parent keep its windows together. The region of an image is the name
-    of the subfolder of `images` that it lies in (`all` without one). Pixels where the image has nodata have no label.
+    The first file decides the bands and the type; the others must have the same. Each image is a scene and a parent:
+    splits by parent keep its windows together. The region of an image is the name of the subfolder of `images` that it
+    lies in (`all` without one). Pixels where the image has nodata have no label.
 
     Args:
         images: folder of the images (`*.tif`, also in subfolders).
@@ -131,35 +139,18 @@ class RastersSource:
         legend = tuple(LegendClass(i, text, _COLOURS[i % len(_COLOURS)]) for i, text in enumerate(names))
         self.targets = (Target(target, kind, () if kind in ("height", "depth") else legend, unit),)
         self.space: tuple[int, ...] = (window, window)
-
-    @cached_property
-    def paths(self) -> dict[str, Path]:
-        """Scene names (relative path without suffix) and their files."""
-        found = {str(path.relative_to(self.images).with_suffix("")): path for path in self.images.rglob("*.tif")}
-        if not found:
-            raise SourceError(f"{self.images} has no *.tif file; give the folder of the images as source.images.")
-        return dict(sorted(found.items()))
-
-    @cached_property
-    def bands(self) -> tuple[Band, ...]:
-        """The bands of the first file; all others must have as many."""
-        return file_bands(next(iter(self.paths.values())))
-
-    @cached_property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the first file; all others must have it."""
-        with open_raster(next(iter(self.paths.values()))) as dataset:
-            return np.dtype(dataset.dtypes[0])
+        self.paths = _rasters(self.images)
+        first = next(iter(self.paths.values()))
+        self.bands = file_bands(first)
+        with open_raster(first) as dataset:
+            self.dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
+        self._grids: dict[str, Grid] = {name: raster_grid(path) for name, path in self.paths.items()}
+        self.n_samples = sum(len(self._places(grid)) for grid in self._grids.values())
 
     @property
     def window(self) -> Mapping[str, Any]:
         """How samples are cut."""
         return {"height": self.side, "width": self.side, "overlap": self.overlap}
-
-    @cached_property
-    def n_samples(self) -> int:
-        """How many samples there are."""
-        return sum(len(self._places(grid)) for grid in self.scenes().values())
 
     def options(self) -> dict[str, Any]:
         """The options to make this source again."""
@@ -167,7 +158,7 @@ class RastersSource:
 
     def scenes(self) -> dict[str, Grid]:
         """One scene per file."""
-        return {name: raster_grid(path) for name, path in self.paths.items()}
+        return self._grids
 
     def samples(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]]:
         """All windows, file by file; windows without any known pixel are left out."""
