@@ -1,0 +1,239 @@
+"""Exchange one grid for another: values on the source grid become values and validity on the target grid.
+
+All geometry is worked out once per pair of grids and method, and kept: a gather, or one sparse matrix of weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Num, UInt8
+from scipy import sparse
+
+from graticule.errors import GridError
+from graticule.grids.grid import Grid
+
+Method = Literal["nearest", "bilinear", "area"]
+
+_KEPT = 8
+"""Pairs of grids kept: the matrix from a 0.1° raster takes about 100 MB."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Resampler:
+    """The map from one grid to another; made by `resampler`.
+
+    Attributes:
+        source: the grid that values are given on.
+        target: the grid that they are wanted on.
+        method: "nearest", "bilinear" or "area".
+        weights: [target pixels, source pixels], a sparse matrix of weights (steradians of the overlap for "area"),
+            or None for "nearest".
+    """
+
+    source: Grid
+    target: Grid
+    method: Method
+    weights: sparse.csr_matrix | None
+
+    def __repr__(self) -> str:
+        return f"Resampler({self.source!r} → {self.target!r}, {self.method})"
+
+    @cached_property
+    def nearest(self) -> Int64[np.ndarray, " target"]:
+        """For each target pixel the source pixel that its centre falls in, -1 outside."""
+        return self.source.locate(*self.target.lonlat()).reshape(-1)
+
+    @cached_property
+    def total(self) -> Float64[np.ndarray, " target"]:
+        """The weight of each target pixel when every source pixel is valid; 0 or 1 for "nearest"."""
+        if self.weights is None:
+            return (self.nearest >= 0).astype(np.float64)
+        return np.asarray(self.weights.sum(axis=1)).reshape(-1)
+
+    def values(
+        self, values: Num[np.ndarray, "*axes"], valid: Bool[np.ndarray, "*space"] | None = None
+    ) -> tuple[Num[np.ndarray, "*axes_there"], Bool[np.ndarray, "*space_there"]]:
+        """Means over the valid source pixels, weighted (or the nearest pixel's value).
+
+        Args:
+            values: [..., *source.shape].
+            valid: [*source.shape]; None means every pixel (without NaN in any leading slice).
+
+        Returns:
+            [..., *target.shape] and where they are valid [*target.shape]. Without a valid source pixel a value is NaN
+            (0 for integers). "nearest" keeps the type; the others give float64 from float64, else float32.
+
+        Raises:
+            GridError: if the arrays do not have the shape of the source grid.
+        """
+        flat, seen = self._flat(values, "values"), None
+        if valid is not None:
+            seen = self._flat(valid, "valid")[0]
+            seen = None if seen.all() else seen
+        out, there = self._apply(flat, seen)
+        # NaN shows in the result, which is quicker to look at than the source when the target is the smaller one.
+        if np.issubdtype(flat.dtype, np.floating) and np.isnan(out[:, there]).any():
+            finite = ~np.isnan(flat).any(axis=0)
+            out, there = self._apply(flat, finite if seen is None else finite & seen)
+        leading = values.shape[: values.ndim - len(self.source.shape)]
+        return out.reshape(*leading, *self.target.shape), there.reshape(self.target.shape)
+
+    def labels(self, labels: UInt8[np.ndarray, "*space"], ignore: int = 255) -> UInt8[np.ndarray, "*space_there"]:
+        """Classes on the target grid: those of the nearest pixel, or for "area" those with the largest share.
+
+        Args:
+            labels: [*source.shape].
+            ignore: the value of pixels without a class. They have no vote, and it is returned where nobody has.
+
+        Returns:
+            [*target.shape]. Between equal shares the smaller class wins.
+        """
+        flat = self._flat(labels, "labels")[0]
+        if self.method != "area" or self.weights is None:
+            out = np.where(self.nearest >= 0, flat[np.maximum(self.nearest, 0)], np.uint8(ignore))
+            return out.reshape(self.target.shape)
+        best = np.zeros(self.target.size)
+        out = np.full(self.target.size, ignore, dtype=np.uint8)
+        for label in np.flatnonzero(np.bincount(flat, minlength=256)):
+            if label == ignore:
+                continue
+            share = self.weights @ (flat == label).astype(np.float64)
+            # The margin keeps equal shares equal whatever the order of the sums.
+            more = share > best * (1 + 1e-9)
+            out[more], best[more] = label, share[more]
+        return out.reshape(self.target.shape)
+
+    def _flat(self, array: np.ndarray, name: str) -> np.ndarray:
+        """[..., *source.shape] as [n, source pixels]."""
+        axes = len(self.source.shape)
+        if array.shape[array.ndim - axes :] != self.source.shape or array.ndim < axes:
+            raise GridError(f"{name} have the shape {array.shape}; it must end with the grid's, {self.source.shape}.")
+        return array.reshape(-1, self.source.size)
+
+    def _apply(self, flat: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        return self._gather(flat, seen) if self.weights is None else self._means(self.weights, flat, seen)
+
+    @cached_property
+    def _place(self) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest pixels with 0 for -1, and where there is one."""
+        return np.maximum(self.nearest, 0), self.nearest >= 0
+
+    def _gather(self, flat: np.ndarray, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        place, there = self._place
+        there = there.copy() if seen is None else there & seen[place]
+        out = np.take(flat, place, axis=1)
+        if not there.all():
+            out[:, ~there] = np.nan if np.issubdtype(out.dtype, np.floating) else 0
+        return out, there
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        return _inverse(self.total)
+
+    def _means(
+        self, weights: sparse.csr_matrix, flat: np.ndarray, seen: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        kept = flat if seen is None else np.where(seen, flat, 0)
+        scale = self._scale if seen is None else _inverse(weights @ seen.astype(np.float64))
+        out = np.empty((len(flat), self.target.size), np.float64 if flat.dtype == np.float64 else np.float32)
+        # One channel after the other: a matrix of all channels would have to be transposed, which costs more.
+        for channel, slice_ in enumerate(kept):
+            np.multiply(weights @ slice_.astype(np.float64), scale, out=out[channel], casting="same_kind")
+        return out, ~np.isnan(scale)
+
+
+def _inverse(total: np.ndarray) -> np.ndarray:
+    """1 / total, NaN where it is 0."""
+    return np.divide(1.0, total, out=np.full_like(total, np.nan), where=total > 0)
+
+
+def build_resampler(source: Grid, target: Grid, method: Method) -> Resampler:
+    """Work out the map from `source` to `target`, without keeping it; see `resampler`."""
+    if method == "nearest":
+        return Resampler(source, target, method, None)
+    if method == "bilinear":
+        return Resampler(source, target, method, _bilinear_weights(source, target))
+    if method == "area":
+        return Resampler(source, target, method, _overlap(source, target))
+    raise GridError(f"{method!r} is not a way to resample; it must be nearest, bilinear or area.")
+
+
+@lru_cache(maxsize=_KEPT)
+def resampler(source: Grid, target: Grid, method: Method) -> Resampler:
+    """The map from one grid to another, built at the first call for a pair of grids and kept.
+
+    - "nearest": the source pixel that the target pixel's centre falls in.
+    - "bilinear": between the four source pixels round the target pixel's centre.
+    - "area": the mean (majority, for labels) over the target pixel's area. The finer grid's pixels are cut into equal
+      parts no wider than half a pixel of the coarser grid, and each part belongs with its whole area to the pixel in
+      which its centre falls. Every part of the finer grid counts once, so areas add up. Where target pixels are so
+      thin that no part falls into them (rasters at the poles), they take the nearest source pixel.
+
+    Raises:
+        GridError: for an unknown method.
+    """
+    return build_resampler(source, target, method)
+
+
+def _bilinear_weights(source: Grid, target: Grid) -> sparse.csr_matrix:
+    index, weights = source.neighbours_weights(*target.lonlat())
+    return _rows(index.reshape(-1, 4), weights.reshape(-1, 4), source.size)
+
+
+def _rows(index: np.ndarray, weights: np.ndarray, columns: int) -> sparse.csr_matrix:
+    """The CSR matrix whose row i has `weights[i]` at the columns `index[i]`; -1 is none."""
+    rows, n = index.shape
+    small = np.int32 if max(index.size, columns) < 2**31 else np.int64
+    data = np.where(index >= 0, weights, 0.0).reshape(-1)
+    place = np.maximum(index, 0).astype(small).reshape(-1)
+    matrix = sparse.csr_matrix((data, place, np.arange(0, rows * n + 1, n, dtype=small)), shape=(rows, columns))
+    if not (data > 0).all():
+        matrix.eliminate_zeros()
+    return matrix
+
+
+def _largest_area(grid: Grid) -> float:
+    return float(np.max(grid.areas()))
+
+
+def _overlap(source: Grid, target: Grid) -> sparse.csr_matrix:
+    """Steradians that each target pixel shares with each source pixel, [target, source]."""
+    if source == target:
+        return sparse.diags_array(source.areas().reshape(-1)).tocsr()
+    source_area, target_area = _largest_area(source), _largest_area(target)
+    if target_area <= source_area:
+        return _parts_within(target, source, target_area / source_area)
+    weights = _parts_within(source, target, source_area / target_area).T.tocsr()
+    return _fill_empty_rows(weights, source, target)
+
+
+def _parts_within(fine: Grid, coarse: Grid, ratio: float) -> sparse.csr_matrix:
+    """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]; `ratio` of their areas."""
+    per_side = 1
+    while per_side < 2 * ratio**0.5 - 1e-9:
+        per_side *= 2
+    lon, lat, areas = fine.samples(per_side)
+    index = coarse.locate(lon, lat).reshape(fine.size, -1)
+    weights = _rows(index, areas.reshape(fine.size, -1), coarse.size)
+    if per_side > 1:
+        weights.sum_duplicates()
+    return weights
+
+
+def _fill_empty_rows(weights: sparse.csr_matrix, source: Grid, target: Grid) -> sparse.csr_matrix:
+    """Give target pixels that no part of the source fell into the source pixel at their centre."""
+    empty = np.flatnonzero(np.diff(weights.indptr) == 0)
+    if not len(empty):
+        return weights
+    lon, lat = (axis.reshape(-1)[empty] for axis in target.lonlat())
+    nearest = source.locate(lon, lat)
+    found = nearest >= 0
+    if not found.any():
+        return weights
+    areas = target.areas().reshape(-1)[empty[found]]
+    extra = sparse.csr_matrix((areas, (empty[found], nearest[found])), shape=weights.shape)
+    return (weights + extra).tocsr()
