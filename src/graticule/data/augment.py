@@ -46,7 +46,7 @@ class Placement:
         rows, columns = slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
         if self.nested:
             square = turn(morton(isqrt(values.shape[-1]))[rows, columns], self.element)
-            np.take(values, square.reshape(-1)[morton_inverse(self.height)], axis=-1, out=out)
+            np.copyto(out, values[..., square.reshape(-1)[morton_inverse(self.height)]])
         else:
             np.copyto(out, turn(values[..., rows, columns], self.element))
 
