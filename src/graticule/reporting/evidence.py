@@ -82,8 +82,9 @@ def read_evidence(folder: Path) -> Evidence:
     found.overview = _read(found, run.predictions / "overview.npz", _arrays, {})
     found.baselines = _read(found, run.folder / "baselines.json", _json, {})
     for evaluation in run.evaluations():
-        metrics = _read(found, evaluation / "metrics.json", _json, {})
-        examples = _read(found, evaluation / "examples.npz", _arrays, {})
+        nothing: dict[str, Any] = {}
+        metrics = _read(found, evaluation / "metrics.json", _json, nothing)
+        examples = _read(found, evaluation / "examples.npz", _arrays, nothing)
         if metrics:
             found.evaluations.append(Evaluation(evaluation.name, metrics, examples))
     for tags in sorted(folder.glob("runtime_tags.*.log"))[-1:]:
@@ -118,7 +119,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -1,4 +1,4 @@
-"""Arrays to pictures: colours of classes and heights, windows side by side, data URIs. No torch, no plotting library."""
+"""Arrays to pictures: colours of classes and heights, windows side by side, data URIs."""
 
 import base64
 import io
@@ -15,8 +15,8 @@ UNKNOWN = (0x8A, 0x8F, 0x98)
 RIGHT, WRONG = (0xD9, 0xDD, 0xDF), (0xD0, 0x3B, 0x2B)
 # Ends and knots of the ramp for heights and depths (dark low, pale high; lightness grows throughout, so that it also
 # reads without colour) and of the one for signed errors (too low is blue, too high is red).
-_RAMP = ((0.0, "#1b3a4b"), (0.25, "#2f6f73"), (0.5, "#7fa66a"), (0.75, "#d9b56c"), (1.0, "#f7efe2"))
-_SIGNED = ((0.0, "#1f4e8c"), (0.25, "#7ba6d0"), (0.5, "#eeeeea"), (0.75, "#e09a7c"), (1.0, "#9c2a1f"))
+RAMP_KNOTS = ((0.0, "#1b3a4b"), (0.25, "#2f6f73"), (0.5, "#7fa66a"), (0.75, "#d9b56c"), (1.0, "#f7efe2"))
+SIGNED_KNOTS = ((0.0, "#1f4e8c"), (0.25, "#7ba6d0"), (0.5, "#eeeeea"), (0.75, "#e09a7c"), (1.0, "#9c2a1f"))
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:
@@ -31,7 +31,7 @@ def hex_of(rgb: Sequence[int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in rgb))
 
 
-def ramp(knots: Sequence[tuple[float, str]] = _RAMP) -> np.ndarray:
+def ramp(knots: Sequence[tuple[float, str]] = RAMP_KNOTS) -> np.ndarray:
     """A colour ramp of 256 colours, uint8 [256, 3], linear between the knots."""
     places = np.linspace(0, 1, 256)
     columns = np.array([rgb_of(colour) for _, colour in knots], float).T
@@ -60,7 +60,7 @@ def paint_values(values: np.ndarray, limits: tuple[float, float], *, signed: boo
     low, high = limits
     place = (np.where(known, values, low) - low) / max(high - low, 1e-12)
     picture = np.zeros((*values.shape, 4), np.uint8)
-    picture[..., :3] = ramp(_SIGNED if signed else _RAMP)[np.clip(place * 255, 0, 255).round().astype(int)]
+    picture[..., :3] = ramp(SIGNED_KNOTS if signed else RAMP_KNOTS)[np.clip(place * 255, 0, 255).round().astype(int)]
     picture[..., 3] = np.where(known, 255, 0)
     picture[~known] = 0
     return picture

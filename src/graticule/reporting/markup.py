@@ -25,7 +25,7 @@ def text(value: object) -> Html:
     return Html(html.escape(str(value), quote=True))
 
 
-def tag(name: str, *children: object, **attributes: object) -> Html:
+def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """One element. `class_="x"` gives class, `data_tip` gives data-tip; False and None leave an attribute out."""
     parts = [name]
     for key, value in attributes.items():
