@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypeGuard, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,8 @@ from graticule.data.store import Store
 from graticule.errors import SplitError, nearest
 from graticule.files import whole_file
 
-PARTS = ("train", "val", "test")
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
 Method = Literal["random", "region", "sample", "parent", "block", "none"]
 FoldMethod = Literal["kfold", "stratified", "shuffle", "region", "region-stratified", "block", "none"]
 By = float | str | Sequence[str] | Sequence[float] | None
@@ -211,9 +211,10 @@ def _check_shares(shares: Shares) -> None:
         raise SplitError(f"the shares are {list(shares)}; give three (train, val, test), not negative, adding to 1.")
 
 
-def _is_shares(by: By) -> bool:
-    many = isinstance(by, Sequence) and not isinstance(by, str) and len(by) > 0
-    return many and all(isinstance(value, float | int) for value in by)
+def _is_shares(by: By) -> TypeGuard[Shares]:
+    if not isinstance(by, Sequence) or isinstance(by, str) or not by:
+        return False
+    return all(isinstance(value, float | int) for value in by)
 
 
 def _at_once(rows: pd.DataFrame, shares: Shares, seed: int, fold: int) -> Assignment:
@@ -247,7 +248,7 @@ def _test_rows(rows: pd.DataFrame, method: str, by: By, shares: Shares, seed: in
     known = rows[column].unique()
     for name in names:
         if name not in known:
-            raise SplitError(f"the store has no {method} '{name}' (in split.by); {nearest(name, known)}")
+            raise SplitError(f"the store has no {method} '{name}' (in split.by); {nearest(str(name), known)}")
     return rows["parent"].isin(rows["parent"][rows[column].isin(names)]).to_numpy()
 
 

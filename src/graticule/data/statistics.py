@@ -83,7 +83,7 @@ def measure(reader: BatchReader, samples: Sequence[int] | np.ndarray, threads: i
     for target, column in zip(reader.targets, columns[n_bands:], strict=True):
         if target.is_categorical:
             pixels[target.name] = np.stack(column)
-            known = pixels[target.name].any()
+            known = bool(pixels[target.name].any())
             targets.append(target)
         else:
             total = _total(column)
