@@ -23,7 +23,7 @@ class Line:
     x: np.ndarray
     y: np.ndarray
     colour: int = 1
-    dashed: bool = False
+    faint: bool = False
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -45,19 +45,21 @@ def thin(line: Line, points: int = POINTS) -> Line:
     groups = np.array_split(np.arange(len(line.x)), points)
     x = np.array([line.x[group].mean() for group in groups])
     y = np.array([line.y[group].mean() for group in groups])
-    return Line(line.name, x, y, line.colour, line.dashed)
+    return Line(line.name, x, y, line.colour, line.faint)
 
 
-def line_chart(title: str, lines: Sequence[Line], *, x_name: str, log: bool = False) -> Html:
+def line_chart(title: str, lines: Sequence[Line], *, x_name: str, log: bool = False, from_zero: bool = False) -> Html:
     """Curves over one axis, as a figure with a legend. The values go along for the page's script to show on hover."""
     lines = [thin(line) for line in lines if len(line.x)]
     if log:
-        lines = [Line(a.name, a.x[a.y > 0], a.y[a.y > 0], a.colour, a.dashed) for a in lines if (a.y > 0).any()]
+        lines = [Line(a.name, a.x[a.y > 0], a.y[a.y > 0], a.colour, a.faint) for a in lines if (a.y > 0).any()]
     if not lines:
         return Html("")
     x_ends = _ends(np.concatenate([line.x for line in lines]), pad=0.0)
     heights = np.concatenate([line.y for line in lines])
     y_ends = _ends(np.log10(heights) if log else heights, pad=0.06)
+    if from_zero and y_ends[0] > 0:
+        y_ends = (0.0, y_ends[1])
     place = _Place(x_ends, y_ends, log)
     marks = [_grid(place, x_name), *(_curve(line, place) for line in lines)]
     data = {
@@ -94,7 +96,7 @@ def reliability(confidence: Sequence[float], accuracy: Sequence[float], weight: 
                 width=7,
                 y=f"{low - bar:.1f}",
                 height=f"{bar:.1f}",
-                class_="bar",
+                class_="weight",
                 data_tip=tip,
             )
         )
@@ -126,8 +128,8 @@ def whiskers(rows: Sequence[tuple[str, float, tuple[float, float] | None, bool]]
             whisker = tag("i", class_="whisker", style=f"left:{left:.2f}%;width:{max(right - left, 0.4):.2f}%")
         dot = tag("i", class_="point", style=f"left:{share(value):.2f}%")
         kind = "strip baseline" if is_baseline else "strip"
-        shown = tag("span", tag("span", name, class_="who"), tag("b", number(value)), class_="strip-label")
-        pieces.append(tag("div", shown, tag("div", whisker, dot, class_="track"), class_=kind, data_tip=tip))
+        track = tag("div", whisker, dot, class_="track")
+        pieces.append(tag("div", tag("span", name), track, tag("b", number(value)), class_=kind, data_tip=tip))
     return join(pieces)
 
 
@@ -191,7 +193,7 @@ def _tick(value: float) -> str:
 def _curve(line: Line, place: _Place) -> Html:
     points = zip(np.atleast_1d(place.x(line.x)), np.atleast_1d(place.y(line.y)), strict=True)
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    kind = f"line c{line.colour}" + (" dashed" if line.dashed else "")
+    kind = f"line c{line.colour}" + (" faint" if line.faint else "")
     end = tag("circle", cx=f"{float(place.x(line.x[-1])):.1f}", cy=f"{float(place.y(line.y[-1])):.1f}", r=2.6,
               class_=f"dot c{line.colour}")  # fmt: skip
     return join(tag("path", d=path, class_=kind), end)
@@ -199,7 +201,7 @@ def _curve(line: Line, place: _Place) -> Html:
 
 def _legend(lines: Sequence[Line]) -> Html:
     entries = [
-        tag("li", tag("i", class_=f"key c{line.colour}" + (" dashed" if line.dashed else "")), line.name,
+        tag("li", tag("i", class_=f"key c{line.colour}" + (" faint" if line.faint else "")), line.name,
             tag("b", number(float(line.y[-1])))) for line in lines
     ]  # fmt: skip
     return tag("ul", entries, class_="keys")

@@ -7,7 +7,7 @@ from graticule.reporting.charts import whiskers
 from graticule.reporting.earth import Layer, earth, is_whole_earth
 from graticule.reporting.evidence import Evidence
 from graticule.reporting.markup import Html, tag
-from graticule.reporting.sections import curve_chart, curve_groups, missing, section
+from graticule.reporting.sections import curve_chart, curve_groups, legends, missing, section
 from graticule.reporting.tables import (
     Bounds,
     Scores,
@@ -18,7 +18,7 @@ from graticule.reporting.tables import (
     scores_of,
     swatch,
 )
-from graticule.reporting.words import HEADLINES, kind_of, metric_name, number
+from graticule.reporting.words import HEADLINES, LOWER_IS_BETTER, kind_of, metric_name, number
 
 Columns = dict[str, tuple[Scores, Bounds]]
 
@@ -78,7 +78,8 @@ def _free(name: str, entry: tuple[Scores, Bounds], taken: Columns, label: str) -
 
 def _card(metric: str, columns: Columns, rivals: Columns) -> Html:
     rows = [(name, s[metric], b.get(metric), False) for name, (s, b) in columns.items() if metric in s]
-    rows += [(name, s[metric], b.get(metric), True) for name, (s, b) in rivals.items() if metric in s]
+    others = [(name, s[metric], b.get(metric), True) for name, (s, b) in rivals.items() if metric in s]
+    rows += sorted(others, key=lambda row: row[1], reverse=metric not in LOWER_IS_BETTER)
     spread = [v for _, v, _, _ in rows] + [end for _, _, b, _ in rows if b for end in b]
     axis = (min(0.0, *spread), 1.0) if max(spread) <= 1 else (0.0, max(spread) * 1.08)
     return tag("article", tag("h4", metric_name(metric)), whiskers(rows, axis), class_="card")
@@ -111,14 +112,16 @@ def shared_map(runs: Sequence[Evidence], all_layers: Sequence[Sequence[Layer]]) 
     """The predictions of the first two runs on one map; every layer of every run can be chosen."""
     renamed = []
     for label, made in zip(labels(runs), all_layers, strict=True):
-        renamed += [Layer(a.id, label, f"{a.name} {a.group}" if a.group != "Input" else "input", "", {}) for a in made]
+        renamed += [Layer(a.id, label, a.title, "", {}) for a in made]
     predictions = [next((a.id for a in made if a.name == "prediction"), None) for made in all_layers]
     shown = [ident for ident in predictions if ident]
     if len(shown) < 2:
         return Html("")
     whole = all(is_whole_earth(run) for run, made in zip(runs, all_layers, strict=True) if made)
     lead = "One run’s prediction on each side of the border."
-    return section("compare-map", "On one map", lead, earth(renamed, "compare", (shown[0], shown[1]), whole))
+    return section(
+        "compare-map", "On one map", lead, earth(renamed, "compare", (shown[0], shown[1]), whole, legends(runs[0]))
+    )
 
 
 def shared_curves(runs: Sequence[Evidence]) -> Html:

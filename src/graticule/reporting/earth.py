@@ -18,12 +18,17 @@ from graticule.reporting.figures import (
     paint_mistakes,
     paint_values,
     ramp,
+    rgb_of,
     value_limits,
 )
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.tables import legend_of, swatch
 from graticule.reporting.words import kind_of, number
 from graticule.schema import LegendClass
+
+SPLIT = "split"
+PART_COLOURS = (("train", "#5b97c2"), ("val", "#d9b04c"), ("test", "#d8703a"))
+_SHADES = 8
 
 
 @dataclass(frozen=True)
@@ -35,18 +40,41 @@ class Layer:
     name: str
     uri: str
     meaning: dict[str, str]
-    smooth: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the layer is called where others stand beside it."""
+        return f"{self.group}: {self.name}" if self.name != self.group else self.name.capitalize()
 
 
 def layers(found: Evidence, prefix: str) -> list[Layer]:
     """The layers of a run's overview: the input, then truth, prediction and error of each target."""
     overview, made = found.overview, []
     if "rgb" in overview:
-        made.append(Layer(f"{prefix}-input", "Input", "input", data_uri(overview["rgb"], photo=True), {}, True))
+        made.append(Layer(f"{prefix}-input", "input", "input", data_uri(overview["rgb"], photo=True), {}))
     results = _results(found)
     for name in [key.removesuffix("/prediction") for key in overview if key.endswith("/prediction")]:
         made += _target_layers(f"{prefix}-{name}", name, overview, results.get(name, {}))
-    return made
+    parts = parts_layer(found, prefix)
+    return [*made, parts] if parts else made
+
+
+def parts_layer(found: Evidence, prefix: str) -> Layer | None:
+    """The blocks of a block split as a layer: a colour per part, shaded by the input so that the ground shows."""
+    if not found.blocks:
+        return None
+    codes = np.asarray(found.blocks["parts"], np.uint8)
+    shade = np.full((360, 720), _SHADES - 1)
+    if "rgb" in found.overview and is_whole_earth(found):
+        grey = found.overview["rgb"].astype(float).mean(-1)
+        shade = np.clip(grey / 256 * 1.6 * _SHADES, 0, _SHADES - 1).astype(int)
+    rows = np.arange(shade.shape[0]) * codes.shape[0] // shade.shape[0]
+    columns = np.arange(shade.shape[1]) * codes.shape[1] // shade.shape[1]
+    light = np.linspace(0.5, 1, _SHADES)[None, :, None]
+    table = (np.array([rgb_of(colour) for _, colour in PART_COLOURS], float)[:, None] * light).astype(np.uint8)
+    meaning = {hex_of(c): name for row, (name, _) in zip(table, PART_COLOURS, strict=True) for c in row}
+    picture = table[codes[rows[:, None], columns[None]], shade]
+    return Layer(f"{prefix}-parts", SPLIT, "parts", data_uri(picture), meaning)
 
 
 def _results(found: Evidence) -> dict[str, Mapping[str, Any]]:
@@ -69,7 +97,7 @@ def _target_layers(prefix: str, name: str, arrays: Mapping[str, np.ndarray], res
     else:
         pictures = _value_pictures(truth, prediction, str(result.get("unit") or ""))
     return [
-        Layer(f"{prefix}-{kind}", name, kind, data_uri(picture), meaning, not legend)
+        Layer(f"{prefix}-{kind}", name, kind, data_uri(picture), meaning)
         for kind, (picture, meaning) in pictures.items()
     ]
 
@@ -109,7 +137,9 @@ def is_whole_earth(found: Evidence) -> bool:
     return abs(width * step - 360) < step and abs(height * step - 180) < step
 
 
-def earth(all_layers: Sequence[Layer], prefix: str, start: tuple[str, str], globe: bool) -> Html:
+def earth(
+    all_layers: Sequence[Layer], prefix: str, start: tuple[str, str], globe: bool, legends: Sequence[Html]
+) -> Html:
     """The map with its swipe and, for a whole Earth, two globes; `start` names the layers first shown."""
     controls = tag(
         "div",
@@ -132,7 +162,7 @@ def earth(all_layers: Sequence[Layer], prefix: str, start: tuple[str, str], glob
         globes = join(tag("div", pair, class_="globes"), tag("p", spin, hint, class_="quiet hint"))
     readout = tag("p", "Point at the map to read it.", class_="readout", aria_live="polite")
     kind = "earth live" + (" whole" if globe else "")
-    return tag("div", controls, stage, swipe, readout, globes, class_=kind)
+    return tag("div", controls, stage, swipe, readout, legends, globes, class_=kind)
 
 
 def _globe(side: str) -> Html:
@@ -142,25 +172,23 @@ def _globe(side: str) -> Html:
 
 
 def _chooser(ident: str, label: str, all_layers: Sequence[Layer], chosen: str) -> Html:
-    groups: dict[str, list[Html]] = {}
-    for layer in all_layers:
-        option = tag("option", layer.name, value=layer.id, selected=layer.id == chosen)
-        groups.setdefault(layer.group, []).append(option)
-    inside = [tag("optgroup", options, label=group) for group, options in groups.items()]
-    return tag("label", tag("span", label), tag("select", inside, id=ident, class_="layer"), class_="choose")
+    options = [tag("option", layer.title, value=layer.id, selected=layer.id == chosen) for layer in all_layers]
+    return tag("label", tag("span", label), tag("select", options, id=ident, class_="layer"), class_="choose")
 
 
 def layer_images(all_layers: Sequence[Layer]) -> Html:
     """The pictures themselves, once each: shown as they are without scripts, else the source of map and globes."""
     figures = []
     for layer in all_layers:
-        title = f"{layer.group}: {layer.name}" if layer.group != "Input" else "Input"
-        image = tag(
-            "img", src=layer.uri, alt=f"{title}, whole scene", id=layer.id, data_meaning=json.dumps(layer.meaning),
-            data_smooth="1" if layer.smooth else None, data_name=title,
-        )  # fmt: skip
-        figures.append(tag("figure", image, tag("figcaption", title)))
+        if layer.group != SPLIT:
+            figures.append(tag("figure", layer_image(layer), tag("figcaption", layer.title)))
     return tag("div", figures, class_="layers")
+
+
+def layer_image(layer: Layer) -> Html:
+    """The picture of one layer, which the page's script finds by its id."""
+    meaning = json.dumps(layer.meaning, separators=(",", ":"))
+    return tag("img", src=layer.uri, alt=f"{layer.title}, whole scene", id=layer.id, data_meaning=meaning)
 
 
 def legend_strip(legend: Sequence[LegendClass]) -> Html:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -44,6 +45,7 @@ class Evidence:
     curves: dict[str, pd.DataFrame] = field(default_factory=dict)
     throughput: dict[str, pd.DataFrame] = field(default_factory=dict)
     assignment: pd.DataFrame | None = None
+    blocks: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, Any] = field(default_factory=dict)
     evaluations: list[Evaluation] = field(default_factory=list)
     overview: dict[str, np.ndarray] = field(default_factory=dict)
@@ -78,6 +80,7 @@ def read_evidence(folder: Path) -> Evidence:
     found.curves = _read(found, run.metrics, _series, {})
     found.throughput = _read(found, run.throughput, _series, {})
     found.assignment = _read(found, run.assignment, pd.read_parquet, None)
+    found.blocks = _read(found, run.assignment, _blocks, {})
     found.audit = _read(found, run.audit, _json, {})
     found.overview = _read(found, run.predictions / "overview.npz", _arrays, {})
     found.baselines = _read(found, run.folder / "baselines.json", _json, {})
@@ -122,6 +125,12 @@ def _yaml(path: Path) -> dict[str, Any]:
 def _arrays(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def _blocks(path: Path) -> dict[str, Any]:
+    """The blocks of a block split, from the note in the assignment table's own metadata; empty for other splits."""
+    note = json.loads((pq.read_schema(path).metadata or {}).get(b"graticule", b"{}"))
+    return dict(note.get("blocks") or {})
 
 
 def _series(path: Path) -> dict[str, pd.DataFrame]:

@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 
 from graticule.reporting.charts import bars
+from graticule.reporting.earth import PART_COLOURS, layer_image, parts_layer
 from graticule.reporting.evidence import Evidence
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.sections import facts, missing, section
+from graticule.reporting.tables import swatch
 from graticule.reporting.words import number
 
 PARTS = ("train", "val", "test")
@@ -27,6 +29,12 @@ def data_and_split(found: Evidence, prefix: str) -> Html:
         pieces.append(facts(rows))
     if found.assignment is not None and "part" in found.assignment:
         pieces.append(_parts(found.assignment))
+        parts = parts_layer(found, prefix)
+        if parts:
+            caption = f"Blocks of {_plain(found.blocks.get('degrees'))}°: each pixel belongs to the part of its block."
+            keys = [tag("li", swatch(colour), name) for name, colour in PART_COLOURS]
+            pieces.append(tag("ul", keys, class_="legend"))
+            pieces.append(tag("figure", layer_image(parts), tag("figcaption", caption), class_="parts"))
     else:
         pieces.append(missing("The assignment of samples to parts is not here.", "graticule train"))
     pieces.append(_audit(found.audit))
@@ -46,21 +54,22 @@ def _audit(audit: Mapping[str, Any]) -> Html:
         return missing("There is no leak audit.", "graticule train")
     leaks = bool(audit.get("leaks"))
     verdict = "The parts leak: they share ground, content or parents." if leaks else "No leak: the parts share nothing."
-    rows = []
-    pairs = audit.get("pairs") or {}
-    entries = pairs.items() if isinstance(pairs, Mapping) else [(_pair_name(pair), pair) for pair in pairs]
-    for name, shared in entries:
-        if isinstance(shared, Mapping):
-            said = ", ".join(
-                f"{key.replace('_', ' ')} {_plain(value)}" for key, value in shared.items() if key != "parts"
-            )
-            rows.append((str(name), said))
-    return join(tag("p", verdict, class_="verdict bad" if leaks else "verdict good"), facts(rows) if rows else None)
-
-
-def _pair_name(pair: object) -> str:
-    parts = pair.get("parts") if isinstance(pair, Mapping) else None
-    return " and ".join(map(str, parts)) if isinstance(parts, list | tuple) else "pair"
+    pairs = audit.get("pairs")
+    pairs = pairs if isinstance(pairs, Mapping) else {}
+    shared = {str(pair): content for pair, content in pairs.items() if isinstance(content, Mapping)}
+    keys = [key for key in next(iter(shared.values()), {}) if key != "examples"]
+    heads = [tag("th", key.replace("_", " "), scope="col", class_="num") for key in keys]
+    rows = [
+        tag("tr", tag("th", pair.replace("/", " and "), scope="row"),
+            [tag("td", number(content.get(key)), class_="num") for key in keys])
+        for pair, content in shared.items()
+    ]  # fmt: skip
+    table = tag(
+        "table", tag("thead", tag("tr", tag("th", "Shared by", scope="col"), heads)), tag("tbody", rows), class_="data"
+    )
+    said = tag("p", verdict, class_="verdict bad" if leaks else "verdict good")
+    why = tag("p", audit["summary"]) if leaks and audit.get("summary") else None
+    return join(tag("h3", "Leak audit"), said, why, tag("div", table, class_="scroll") if rows else None)
 
 
 def _plain(value: object) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from graticule.reporting.charts import Line, line_chart, reliability
 from graticule.reporting.earth import earth, is_whole_earth, layer_images, layers, legend_strip
 from graticule.reporting.evidence import Evaluation, Evidence
-from graticule.reporting.markup import Html, join, tag
+from graticule.reporting.markup import Html, tag
 from graticule.reporting.tables import (
     Bounds,
     Scores,
@@ -17,6 +17,7 @@ from graticule.reporting.tables import (
     bounds_of,
     class_table,
     confusion_matrix,
+    frequent_mistakes,
     group_table,
     headline,
     legend_of,
@@ -40,10 +41,11 @@ def missing(what: str, command: str) -> Html:
 def results(found: Evidence, prefix: str) -> Html:
     """The headline of the main evaluation, one group of cards per target."""
     main = found.main_evaluation
-    lead = "Measured on windows that training never saw; intervals are 95 % bootstrap intervals over parents."
     if main is None:
         note = missing("This run has not been evaluated.", f"graticule evaluate {found.run.folder}")
         return section(f"{prefix}-results", "Result", None, note)
+    part = main.metrics.get("part", "evaluated")
+    lead = f"Measured on the {part} part; intervals are 95 % bootstrap intervals over parents."
     groups = []
     for name in main.targets:
         groups += [tag("h3", name), headline(found, main, name)]
@@ -97,13 +99,13 @@ def scene(found: Evidence, prefix: str) -> Html:
         f"{prefix}-map",
         "The whole Earth" if whole else "The whole scene",
         lead if found.assignment is not None else None,
-        earth(made, prefix, (left, f"{prefix}-{target}-prediction"), whole),
-        _legends(found),
+        earth(made, prefix, (left, f"{prefix}-{target}-prediction"), whole, legends(found)),
         layer_images(made),
     )
 
 
-def _legends(found: Evidence) -> list[Html]:
+def legends(found: Evidence) -> list[Html]:
+    """The legends of all targets that have one."""
     main = found.main_evaluation
     if main is None:
         return []
@@ -121,8 +123,10 @@ def classes(found: Evidence, prefix: str) -> Html:
         if not legend_of(result):
             continue
         lead = "Each row of the matrix is one true class; the cells say where its pixels went, in per cent."
-        matrix = join(tag("h3", f"What is taken for what: {name}"), tag("p", lead, class_="quiet"))
-        pieces += [tag("h3", name), class_table(result), matrix, confusion_matrix(result, name)]
+        matrix = tag("div", confusion_matrix(result, name))
+        mistakes = tag("div", tag("h4", "Most frequent mistakes"), frequent_mistakes(result))
+        pieces += [tag("h3", name), class_table(result), tag("h3", f"What is taken for what: {name}")]
+        pieces += [tag("p", lead, class_="quiet"), tag("div", matrix, mistakes, class_="pair matrix")]
     if not pieces:
         return Html("")
     lead = "IoU is the overlap of the true and the predicted area of a class: 1 is perfect."
@@ -240,7 +244,9 @@ def _curve_title(rest: str) -> str:
     return f"{target}: {metric_name(metric)}" if slash else metric_name(rest)
 
 
-def curve_chart(runs: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], title: str) -> Html:
+def curve_chart(
+    runs: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], title: str, *, from_zero: bool = False
+) -> Html:
     """One chart with the named series of one or several runs (a colour per run, else a colour per name)."""
     lines = []
     several = len(runs) > 1
@@ -249,11 +255,11 @@ def curve_chart(runs: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[
             table = curves[name]
             x, y = table["step"].to_numpy(float), table["value"].to_numpy(float)
             stage = name.partition("/")[0]
-            dashed = stage == "train" and len(names) > 1
+            faint = stage == "train" and len(names) > 1
             label = f"{run}, {name}" if several else name
-            lines.append(Line(label, x, y, (r if several else k) % 8 + 1, dashed))
+            lines.append(Line(label, x, y, (r if several else k) % 8 + 1, faint))
     steep = title == "Loss" and any(len(a.y) and a.y.min() > 0 and a.y.max() > 30 * a.y.min() for a in lines)
-    return line_chart(title, lines, x_name="step", log=steep)
+    return line_chart(title, lines, x_name="step", log=steep, from_zero=from_zero)
 
 
 def timings(found: Evidence, prefix: str) -> Html:
@@ -261,7 +267,9 @@ def timings(found: Evidence, prefix: str) -> Html:
     if not found.throughput and not any(e.metrics.get("seconds") for e in found.evaluations):
         note = missing("Nothing has been timed.", "graticule train")
         return section(f"{prefix}-timings", "Timings", None, note)
-    charts = [curve_chart({"": found.throughput}, [name], name.replace("_", " ")) for name in found.throughput]
+    charts = [
+        curve_chart({"": found.throughput}, [name], name.replace("_", " "), from_zero=True) for name in found.throughput
+    ]
     rows: list[tuple[str, str]] = []
     for name, table in found.throughput.items():
         rows.append((f"{name.replace('_', ' ')}, median", number(float(np.median(table["value"])))))

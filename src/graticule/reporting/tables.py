@@ -215,9 +215,35 @@ def confusion_matrix(result: Mapping[str, Any], name: str) -> Html:
 def _cell(truth: str, prediction: str, share: float, count: float, diagonal: bool) -> Html:
     percent = 100 * share
     shown = "" if count <= 0 else "<1" if percent < 0.5 else f"{percent:.0f}"
-    tip = f"{truth} → {prediction}: {percent:.1f} % of {truth}, {number(float(count))} px"
+    tip = f"{truth} → {prediction}: {percent:.1f} % of {truth}, {amount(count)}"
     kind = " ".join(word for word, true in (("hit", diagonal), ("deep", share > 0.55)) if true)
     return tag("td", shown, class_=kind or None, style=f"--s:{share:.3f}", data_tip=tip)
+
+
+def amount(count: float) -> str:
+    """A count of pixels, or a sum of their weights, in words."""
+    return f"{number(round(count))} pixels" if float(count).is_integer() else f"weight {number(float(count), 4)}"
+
+
+def frequent_mistakes(result: Mapping[str, Any], shown: int = 6) -> Html:
+    """The pairs of classes that make up most of all mistakes, as bars."""
+    legend, counts = legend_of(result), np.asarray(result.get("confusion") or [], float)
+    if counts.ndim != 2 or counts.shape != (len(legend), len(legend)):
+        return Html("")
+    wrong = np.where(np.eye(len(counts), dtype=bool), 0.0, counts)
+    if wrong.sum() <= 0:
+        return tag("p", "None.", class_="quiet")
+    rows = []
+    for flat in np.argsort(-wrong, axis=None, kind="stable")[:shown]:
+        truth, prediction = divmod(int(flat), len(counts))
+        share = wrong[truth, prediction] / wrong.sum()
+        if share > 0:
+            said = [swatch(legend[truth].colour), legend[truth].name, " taken for "]
+            said += [swatch(legend[prediction].colour), legend[prediction].name]
+            fill = tag("i", class_="fill", style=f"width:{100 * share / (wrong.max() / wrong.sum()):.1f}%")
+            rows.append(tag("li", tag("span", said), tag("b", f"{share:.1%}"), tag("div", fill, class_="track")))
+    note = tag("p", "Shares of all that is wrong.", class_="quiet")
+    return join(tag("ol", rows, class_="mistakes"), note)
 
 
 def all_metrics(found: Evidence, evaluation: Evaluation, target: str) -> Html:

@@ -121,4 +121,4 @@ def band_name(band: str) -> str:
     low, high = float(ends.group(1)), float(ends.group(2))
     if low >= 0:
         return f"{low:g}°–{high:g}° N"
-    return f"{-high:g}°–{-low:g}° S" if high <= 0 else f"{-low:g}° S – {high:g}° N"
+    return f"{abs(high):g}°–{-low:g}° S" if high <= 0 else f"{-low:g}° S – {high:g}° N"

@@ -28,8 +28,7 @@ function texture(id) {
     drawn[i + 3] = 255;
   }
   const made = {
-    width, height, raw, drawn, background, name: image.dataset.name, smooth: image.dataset.smooth === "1",
-    meaning: JSON.parse(image.dataset.meaning || "{}"),
+    width, height, raw, drawn, background, meaning: JSON.parse(image.dataset.meaning),
   };
   textures.set(id, made);
   return made;
@@ -247,6 +246,10 @@ class EarthView {
     });
   }
 
+  title(side) {
+    return this[side].selectedOptions[0].textContent;
+  }
+
   turn(lon, lat, moving) {
     this.view.lon = ((this.view.lon + lon + 540) % 360) - 180;
     this.view.lat = Math.min(90, Math.max(-90, this.view.lat + lat));
@@ -276,7 +279,7 @@ class EarthView {
       this.flat[side] = drawFlat(this.projection, texture(this[side].value), width, height);
     }
     this.globes.forEach((globe) => {
-      globe.parentElement.querySelector("figcaption").textContent = texture(this[globe.dataset.side].value).name;
+      globe.parentElement.querySelector("figcaption").textContent = this.title(globe.dataset.side);
     });
     this.compose();
     this.drawGlobes(false);
@@ -294,8 +297,8 @@ class EarthView {
     context.fillRect(border - thick / 2, 0, thick, height);
     context.font = `600 ${Math.max(11, width / 90)}px system-ui, sans-serif`;
     context.textBaseline = "bottom";
-    this.label(context, texture(this.left.value).name, border - 8, height, "right");
-    this.label(context, texture(this.right.value).name, border + 8, height, "left");
+    this.label(context, this.title("left"), border - 8, height, "right");
+    this.label(context, this.title("right"), border + 8, height, "left");
   }
 
   label(context, words, x, height, side) {
@@ -336,13 +339,13 @@ class EarthView {
     for (const side of ["left", "right"]) {
       const source = texture(this[side].value);
       const found = meaningAt(source, (lon + 180) / 360, (90 - lat) / 180);
-      if (found) words.push(`${source.name}: ${found}`);
+      if (found) words.push(`${this.title(side)}: ${found}`);
     }
     this.readout.textContent = words.join("  ·  ") || "Nothing to read here.";
   }
 }
 
-const pictures = [...document.querySelectorAll(".layers img")];
+const pictures = [...document.querySelectorAll("img[data-meaning]")];
 Promise.all(pictures.map((image) => image.decode().catch(() => null))).then(() => {
   for (const box of document.querySelectorAll(".earth.live")) new EarthView(box);
 });
