@@ -31,7 +31,8 @@ class Resampler:
         target: the grid that they are wanted on.
         method: "nearest", "bilinear" or "area".
         weights: [target pixels, source pixels], a sparse matrix of weights (steradians of the overlap for "area"),
-            or None for "nearest".
+            or None where each target pixel takes one source pixel: for "nearest", and for "area" onto a grid so much
+            finer that target pixels need no parts.
     """
 
     source: Grid
@@ -49,9 +50,10 @@ class Resampler:
 
     @cached_property
     def total(self) -> Float64[np.ndarray, " target"]:
-        """The weight of each target pixel when every source pixel is valid; 0 or 1 for "nearest"."""
+        """The weight of each target pixel when every source pixel is valid: for "area" steradians, else 0 to 1."""
         if self.weights is None:
-            return (self.nearest >= 0).astype(np.float64)
+            own = self.target.areas().reshape(-1) if self.method == "area" else 1.0
+            return np.where(self.nearest >= 0, own, 0.0)
         return np.asarray(self.weights.sum(axis=1)).reshape(-1)
 
     def values(
@@ -76,7 +78,7 @@ class Resampler:
             seen = None if seen.all() else seen
         out, there = self._apply(flat, seen)
         # NaN shows in the result, which is quicker to look at than the source when the target is the smaller one.
-        if np.issubdtype(flat.dtype, np.floating) and np.isnan(out[:, there]).any():
+        if np.count_nonzero(np.isnan(out)) > len(out) * np.count_nonzero(~there):
             finite = ~np.isnan(flat).any(axis=0)
             out, there = self._apply(flat, finite if seen is None else finite & seen)
         leading = values.shape[: values.ndim - len(self.source.shape)]
@@ -94,8 +96,8 @@ class Resampler:
         """
         flat = self._flat(labels, "labels")[0]
         if self.method != "area" or self.weights is None:
-            out = np.where(self.nearest >= 0, flat[np.maximum(self.nearest, 0)], np.uint8(ignore))
-            return out.reshape(self.target.shape)
+            place, there = self._place
+            return np.where(there, flat[place], np.uint8(ignore)).reshape(self.target.shape)
         best = np.zeros(self.target.size)
         out = np.full(self.target.size, ignore, dtype=np.uint8)
         for label in np.flatnonzero(np.bincount(flat, minlength=256)):
@@ -200,22 +202,25 @@ def _largest_area(grid: Grid) -> float:
     return float(np.max(grid.areas()))
 
 
-def _overlap(source: Grid, target: Grid) -> sparse.csr_matrix:
-    """Steradians that each target pixel shares with each source pixel, [target, source]."""
+def _overlap(source: Grid, target: Grid) -> sparse.csr_matrix | None:
+    """Steradians that each target pixel shares with each source pixel, [target, source]; None if with one only."""
     if source == target:
-        return sparse.diags_array(source.areas().reshape(-1)).tocsr()
+        return None
     source_area, target_area = _largest_area(source), _largest_area(target)
-    if target_area <= source_area:
-        return _parts_within(target, source, target_area / source_area)
-    weights = _parts_within(source, target, source_area / target_area).T.tocsr()
-    return _fill_empty_rows(weights, source, target)
+    if target_area > source_area:
+        weights = _parts_within(source, target, _parts_per_side(source_area / target_area)).T.tocsr()
+        return _fill_empty_rows(weights, source, target)
+    per_side = _parts_per_side(target_area / source_area)
+    return None if per_side == 1 else _parts_within(target, source, per_side)
 
 
-def _parts_within(fine: Grid, coarse: Grid, ratio: float) -> sparse.csr_matrix:
-    """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]; `ratio` of their areas."""
-    per_side = 1
-    while per_side < 2 * ratio**0.5 - 1e-9:
-        per_side *= 2
+def _parts_per_side(ratio: float) -> int:
+    """The power of two that cuts pixels with `ratio` of the others' area to at most half the others' width."""
+    return int(2 ** max(0, np.ceil(np.log2(2 * ratio**0.5) - 1e-9)))
+
+
+def _parts_within(fine: Grid, coarse: Grid, per_side: int) -> sparse.csr_matrix:
+    """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]."""
     lon, lat, areas = fine.samples(per_side)
     index = coarse.locate(lon, lat).reshape(fine.size, -1)
     weights = _rows(index, areas.reshape(fine.size, -1), coarse.size)
