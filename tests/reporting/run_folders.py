@@ -159,8 +159,8 @@ def _evaluation(
     np.savez_compressed(folder / "examples.npz", **_examples(maps, predicted))
 
 
-def _examples(maps: dict[str, np.ndarray], predicted: dict[str, np.ndarray], side: int = 24) -> dict[str, np.ndarray]:
-    side = max(side, maps["rgb"].shape[0] // 8)
+def _examples(maps: dict[str, np.ndarray], predicted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    side = maps["rgb"].shape[0] // 8
     corners = [(side * (1 + k % 5), side * (2 * k % 11)) for k in range(6)]
 
     def cut(array: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def _class_rows(columns: Columns, result: Mapping[str, Any]) -> Html:
         for k, value in enumerate(values):
             size = f"width:{100 * min(max(value or 0, 0), 1):.2f}%"
             fill = tag("div", tag("i", class_=f"fill b{k % 8 + 1}", style=size), class_="track")
-            best = len(known) > 1 and value == max(known)
+            best = len(set(known)) > 1 and value == max(known)
             cells.append(
                 tag(
                     "td",

@@ -17,13 +17,14 @@ from graticule.reporting.figures import (
     paint_classes,
     paint_mistakes,
     paint_values,
+    plain_legend,
     ramp,
     rgb_of,
     value_limits,
 )
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.tables import legend_of, swatch
-from graticule.reporting.words import kind_of, number
+from graticule.reporting.words import number
 from graticule.schema import LegendClass
 
 SPLIT = "split"
@@ -88,7 +89,9 @@ def _results(found: Evidence) -> dict[str, Mapping[str, Any]]:
 def _target_layers(prefix: str, name: str, arrays: Mapping[str, np.ndarray], result: Mapping[str, Any]) -> list[Layer]:
     truth, prediction = arrays.get(f"{name}/truth"), arrays[f"{name}/prediction"]
     legend = legend_of(result)
-    if legend and kind_of(result) != "values":
+    if not legend and prediction.dtype == np.uint8:
+        legend = plain_legend(prediction)
+    if legend:
         meaning = {entry.colour: entry.name for entry in legend}
         painted = {"truth": truth, "prediction": prediction}
         pictures = {k: (paint_classes(v, legend), meaning) for k, v in painted.items() if v is not None}

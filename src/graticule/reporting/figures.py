@@ -1,6 +1,7 @@
 """Arrays to pictures: colours of classes and heights, windows side by side, data URIs."""
 
 import base64
+import colorsys
 import io
 import re
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def rgb_of(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def hex_of(rgb: Sequence[int]) -> str:
+def hex_of(rgb: Sequence[int] | np.ndarray) -> str:
     """Three integers as '#rrggbb'."""
     return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in rgb))
 
@@ -37,6 +38,14 @@ def ramp(knots: Sequence[tuple[float, str]] = RAMP_KNOTS) -> np.ndarray:
     columns = np.array([rgb_of(colour) for _, colour in knots], float).T
     channels = [np.interp(places, [place for place, _ in knots], column) for column in columns]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def plain_legend(labels: np.ndarray) -> tuple[LegendClass, ...]:
+    """A legend for labels that came without one: numbers for names, hues far apart for colours."""
+    known = labels[labels != IGNORE]
+    count = int(known.max()) + 1 if known.size else 1
+    hues = [colorsys.hsv_to_rgb((k * 0.618) % 1, 0.55, 0.8) for k in range(count)]
+    return tuple(LegendClass(k, f"class {k}", hex_of([round(255 * c) for c in hue])) for k, hue in enumerate(hues))
 
 
 def legend_colours(legend: Sequence[LegendClass]) -> np.ndarray:

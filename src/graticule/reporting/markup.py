@@ -1,9 +1,7 @@
 """HTML that is safe by construction: text is escaped unless it was made by `tag`."""
 
 import html
-import json
 from collections.abc import Iterable
-from typing import Any
 
 _VOID = {"meta", "img", "input", "br", "hr", "link"}
 
@@ -40,9 +38,3 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
 def join(*children: object) -> Html:
     """Several pieces one after another."""
     return text(children)
-
-
-def script_json(content: Any) -> Html:
-    """Plain data as JSON that may stand inside a script element whatever strings it holds."""
-    written = json.dumps(content, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return Html(written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

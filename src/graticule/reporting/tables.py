@@ -263,7 +263,7 @@ def metric_table(
     for metric in metrics:
         values = [s.get(metric) for s, _ in columns.values()]
         known = [v for v in values if v is not None]
-        winner = (min if metric in LOWER_IS_BETTER else max)(known) if best and len(known) > 1 else None
+        winner = (min if metric in LOWER_IS_BETTER else max)(known) if best and len(set(known)) > 1 else None
         cells = []
         for value, (_, bounds) in zip(values, columns.values(), strict=True):
             ends = bounds.get(metric)
