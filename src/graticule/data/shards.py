@@ -28,6 +28,7 @@ SHARD_BYTES = 256 * 2**20
 """Aimed size of a shard file: large enough for few files, small enough to copy and to rewrite."""
 
 _MOST_OPEN_FILES = 256
+"""Per array and process; systems often allow 1024 in all."""
 _REMEDY = "prepare the store again"
 
 
@@ -150,8 +151,9 @@ class DirectArray:
         self.dtype = np.dtype(meta["data_type"]).newbyteorder(little)
         self.per_shard = int(meta["chunk_grid"]["configuration"]["chunk_shape"][0])
         self.sample_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        shards = range(-(-self.shape[0] // self.per_shard))
+        self._files = _Files([_shard_path(folder, shard, len(self.shape) - 1) for shard in shards])
         self.offsets = self._read_tables(self.sample_bytes if plain else None)
-        self._files = _Files()
 
     def read_into(self, out: np.ndarray, indices: Numbers, bands: Numbers | None = None) -> None:
         """Read samples into `out` [n, *sample], or [n, len(bands), *rest]; `out` must be contiguous."""
@@ -159,18 +161,16 @@ class DirectArray:
         runs = [(0, self.shape[1])] if bands is None else _runs(bands)
         raw = out.reshape(len(indices), -1).view(np.uint8)
         for row, index in zip(raw, indices, strict=True):
-            path = _shard_path(self.folder, int(index) // self.per_shard, len(self.shape) - 1)
-            start, at = int(self.offsets[index]), 0
+            shard, start, at = int(index) // self.per_shard, int(self.offsets[index]), 0
             for first, count in runs:
                 size = count * band_bytes
-                self._files.read(path, row[at : at + size], start + first * band_bytes)
+                self._files.read(shard, row[at : at + size], start + first * band_bytes)
                 at += size
 
     def _read_tables(self, sample_bytes: int | None) -> np.ndarray:
         n = self.shape[0]
         offsets = np.empty(n, np.uint64)
-        for shard in range(-(-n // self.per_shard)):
-            path = _shard_path(self.folder, shard, len(self.shape) - 1)
+        for shard, path in enumerate(self._files.paths):
             first, last = shard * self.per_shard, min((shard + 1) * self.per_shard, n)
             offsets[first:last] = _read_table(path, self.per_shard, last - first, sample_bytes)
         return offsets
@@ -209,47 +209,48 @@ class OtherArray:
 
 
 class _Files:
-    """Open files of one array, by path; positioned reads only, so threads and forked processes may share them."""
+    """The shard files of one array; positioned reads only, so threads and forked processes may share the open ones."""
 
-    def __init__(self) -> None:
-        self._open: dict[Path, int] = {}
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self._open: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Files, ()
+        return _Files, (self.paths,)
 
     def __del__(self) -> None:
         for descriptor in self._open.values():
             os.close(descriptor)
 
-    def read(self, path: Path, out: np.ndarray, offset: int) -> None:
-        """Fill `out` (uint8) with the bytes from `offset` on."""
-        descriptor = self._open.get(path)
-        passing = descriptor is None
+    def read(self, shard: int, out: np.ndarray, offset: int) -> None:
+        """Fill `out` (uint8) with the bytes of a shard from `offset` on."""
+        descriptor = self._open.get(shard)
+        passing = False
         try:
             if descriptor is None:
-                descriptor, passing = self._opened(path)
+                descriptor, passing = self._opened(shard)
             done = 0
             while done < out.nbytes:  # one call may return less than asked for, at most 2 GiB
-                count = os.preadv(descriptor, [memoryview(out)[done:]], offset + done)
+                count = os.preadv(descriptor, [out.data[done:]], offset + done)
                 if count == 0:
-                    raise StoreError(f"{path} is truncated; {_REMEDY}.")
+                    raise StoreError(f"{self.paths[shard]} is truncated; {_REMEDY}.")
                 done += count
         except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}); {_REMEDY}.") from error
+            raise StoreError(f"{self.paths[shard]} cannot be read ({error.strerror}); {_REMEDY}.") from error
         finally:
             if passing and descriptor is not None:
                 os.close(descriptor)
 
-    def _opened(self, path: Path) -> tuple[int, bool]:
-        """A descriptor of `path`, and whether it is for this read only (there are too many files to keep all open)."""
+    def _opened(self, shard: int) -> tuple[int, bool]:
+        """A descriptor of a shard, and whether it is for this read only (there are too many to keep all open)."""
         with self._lock:
-            if path in self._open:
-                return self._open[path], False
-            descriptor = os.open(path, os.O_RDONLY)
+            if shard in self._open:
+                return self._open[shard], False
+            descriptor = os.open(self.paths[shard], os.O_RDONLY)
             if len(self._open) >= _MOST_OPEN_FILES:
                 return descriptor, True
-            self._open[path] = descriptor
+            self._open[shard] = descriptor
             return descriptor, False
 
 

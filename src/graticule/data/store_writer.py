@@ -54,7 +54,7 @@ class StoreWriter:
     """
 
     def __init__(
-        self, path: Path, *, bands: Sequence[Band], targets: Sequence[Target], scenes: Mapping[str, Grid],
+        self, path: Path | str, *, bands: Sequence[Band], targets: Sequence[Target], scenes: Mapping[str, Grid],
         window: Mapping[str, Any], source: str, source_options: Mapping[str, Any], space: Sequence[int],
         dtype: Any, overwrite: bool = False, codec: Codec = "none",
     ) -> None:  # fmt: skip

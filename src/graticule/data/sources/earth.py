@@ -3,6 +3,7 @@
 The three files and their terms are described in `earth_files/ATTRIBUTION.md`; `tools/rebuild_earth.py` makes them.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -137,7 +138,8 @@ class EarthSource:
     def samples(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]]:
         """All windows: by rows from the north-west, or in nested order."""
         fields = self.fields
-        for row in self._raster_rows() if isinstance(self.grid, RasterGrid) else self._healpix_rows():
+        raster = isinstance(self.grid, RasterGrid)
+        for row in _raster_rows(self.grid.shape, self.side) if raster else _healpix_rows(self.parent_nside, self.side):
             where = tuple(slice(start, start + size) for start, size in zip(row["place"], self.space, strict=True))
             yield fields.x[:, *where], {"y": fields.y[where], "height": fields.height[where]}, row
 
@@ -161,23 +163,6 @@ class EarthSource:
     def _check_scene(self, scene: str) -> None:
         if scene != "earth":
             raise SourceError(f"source earth has no scene '{scene}'; its one scene is 'earth'.")
-
-    def _raster_rows(self) -> Iterator[dict[str, Any]]:
-        height, width = self.grid.shape
-        block = width * BLOCK_DEGREES // 360
-        degrees = 360 / width
-        for row in range(0, height, self.side):
-            for col in range(0, width, self.side):
-                lon = (col + self.side / 2) * degrees - 180
-                lat = 90 - (row + self.side / 2) * degrees
-                parent = f"r{row // block:02d}c{col // block:02d}"
-                inner = "" if self.side == block else f"-{row % block:03d}-{col % block:03d}"
-                yield _row(f"{parent}{inner}", parent, lon, lat, (row, col))
-
-    def _healpix_rows(self) -> Iterator[dict[str, Any]]:
-        lons, lats = HealpixGrid(self.parent_nside).lonlat()
-        for cell, (lon, lat) in enumerate(zip(lons, lats, strict=True)):
-            yield _row(f"p{cell:04d}", f"p{cell:04d}", lon, lat, (cell * self.side**2,))
 
 
 class EarthRaster:
@@ -215,6 +200,23 @@ def region(lon: float, lat: float) -> str:
     zone = "north" if lat > 30 else "south" if lat < -30 else "tropics"
     side = "americas" if lon < -30 else "europe-africa" if lon < 60 else "asia-pacific"
     return f"{zone} {side}"
+
+
+def _raster_rows(shape: tuple[int, ...], side: int) -> Iterator[dict[str, Any]]:
+    height, width = shape
+    block = width * BLOCK_DEGREES // 360
+    degrees = 360 / width
+    for row, col in itertools.product(range(0, height, side), range(0, width, side)):
+        lon, lat = (col + side / 2) * degrees - 180, 90 - (row + side / 2) * degrees
+        parent = f"r{row // block:02d}c{col // block:02d}"
+        inner = "" if side == block else f"-{row % block:03d}-{col % block:03d}"
+        yield _row(parent + inner, parent, lon, lat, (row, col))
+
+
+def _healpix_rows(parent_nside: int, side: int) -> Iterator[dict[str, Any]]:
+    lons, lats = HealpixGrid(parent_nside).lonlat()
+    for cell, (lon, lat) in enumerate(zip(lons, lats, strict=True)):
+        yield _row(f"p{cell:04d}", f"p{cell:04d}", lon, lat, (cell * side**2,))
 
 
 def _row(sample_id: str, parent: str, lon: float, lat: float, place: tuple[int, ...]) -> dict[str, Any]:
