@@ -103,13 +103,12 @@ def audit(store: Store, assignment: Assignment) -> LeakReport:
         # Blocks are disjoint ground: across lattices too, no two of their parts share any.
         ground += _footprint_ground(store, assignment)
     content = _content(store, assignment)
-    pairs = {}
+    pairs: dict[tuple[str, str], Shared] = {}
     for number, (first, second) in enumerate(_PAIRS):
-        names = PARTS[first], PARTS[second]
-        parents = _shared_parents(store, assignment, *names)
+        parents = _shared_parents(store, assignment, PARTS[first], PARTS[second])
         equal, pixels, plain, samples = content[number]
         examples = tuple(parents[:3] + samples[:3])
-        pairs[names] = Shared(int(ground[number]), equal, pixels, plain, len(parents), examples)
+        pairs[PARTS[first], PARTS[second]] = Shared(int(ground[number]), equal, pixels, plain, len(parents), examples)
     return LeakReport(pairs)
 
 

@@ -77,16 +77,19 @@ class BatchReader:
     def _fields(self, read: dict[str, np.ndarray], entries: Sequence[Entry]) -> dict[str, np.ndarray]:
         """x, seen, area, and what is stored for each target with "unknown" wherever it is not valid."""
         seen = seen_pixels(read["x"])
-        area = np.zeros(seen.shape, dtype=np.float32)
+        # Looking for hidden pixels costs a pass; whole windows of integers have none.
+        may_hide = read["x"].dtype.kind == "f"
+        area = np.empty(seen.shape, dtype=np.float32)
         for place, (_, _, index) in enumerate(entries):
             if index < 0:
-                seen[place] = False
+                seen[place], area[place], may_hide = False, 0.0, True
                 continue
             area[place] = self.area(index)
             for mask in (self.mask(index), self.inside(index)):
                 if mask is not None:
                     seen[place] &= mask
-        if not seen.all():
+                    may_hide = True
+        if may_hide and not seen.all():
             hidden = ~seen
             for target in self.targets:
                 read[target.array][hidden] = IGNORE if target.is_categorical else np.nan

@@ -179,7 +179,7 @@ def _rows(store: Store) -> pd.DataFrame:
     return rows
 
 
-def _finish(rows: pd.DataFrame, parts: dict[str, NDArray[np.int64]], blocks: BlockParts | None = None) -> Assignment:
+def _finish(rows: pd.DataFrame, parts: dict[Part, NDArray[np.int64]], blocks: BlockParts | None = None) -> Assignment:
     for part, members in parts.items():
         if not len(members):
             raise SplitError(f"the {part} part is empty; change split.by, split.shares or split.total_folds.")
