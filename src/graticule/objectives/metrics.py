@@ -184,7 +184,8 @@ def _value_metrics(sums: Sums) -> dict[str, Array]:
 def _divide(above: Any, below: Any, empty: float = np.nan) -> Array:
     above, below = np.broadcast_arrays(above, below)
     quotient: Array = np.full(above.shape, empty, dtype=np.float64)
-    return np.divide(above, below, out=quotient, where=below > 0)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient
 
 
 def _mean_of_known(values: Array) -> Array:
