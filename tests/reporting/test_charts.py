@@ -13,6 +13,7 @@ from graticule.reporting.charts import Line, line_chart, reliability, thin, tick
 from graticule.reporting.evidence import read_evidence
 from graticule.reporting.markup import Html, tag
 from graticule.reporting.sections import curve_groups
+from graticule.reporting.tables import compact
 from graticule.reporting.words import band_name, duration, metric_name, north_first, number
 from graticule.runs import Run
 
@@ -100,3 +101,9 @@ def test_text_never_opens_an_element(words):
     made = tag("p", words, title=words)
     assert made.count("<") == 2
     assert isinstance(made, Html)
+
+
+def test_counts_fit_a_cell():
+    assert [compact(c) for c in (0, 7, 567, 1240, 34_000, 1_240_000, 0.0123)] == [
+        "", "7", "567", "1.2k", "34k", "1.2M", "0.012",
+    ]  # fmt: skip

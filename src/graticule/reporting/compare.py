@@ -112,7 +112,7 @@ def shared_map(runs: Sequence[Evidence], all_layers: Sequence[Sequence[Layer]]) 
     """The predictions of the first two runs on one map; every layer of every run can be chosen."""
     renamed = []
     for label, made in zip(labels(runs), all_layers, strict=True):
-        renamed += [Layer(a.id, label, a.title, "", {}) for a in made]
+        renamed += [Layer(a.id, f"{label}:", a.title, "", {}) for a in made]
     predictions = [next((a.id for a in made if a.name == "prediction"), None) for made in all_layers]
     shown = [ident for ident in predictions if ident]
     if len(shown) < 2:

@@ -45,7 +45,7 @@ class Layer:
     @property
     def title(self) -> str:
         """What the layer is called where others stand beside it."""
-        return f"{self.group}: {self.name}" if self.name != self.group else self.name.capitalize()
+        return f"{self.group} {self.name}" if self.name != self.group else self.name
 
 
 def layers(found: Evidence, prefix: str) -> list[Layer]:

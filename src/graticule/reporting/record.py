@@ -24,7 +24,7 @@ def data_and_split(found: Evidence, prefix: str) -> Html:
     if isinstance(store, Mapping) and store.get("store"):
         rows.append(("store", str(store["store"])))
     if isinstance(split, Mapping):
-        rows += [(f"split {key}", _plain(value)) for key, value in split.items() if value is not None]
+        rows += [(f"split {key}", _plain(value)) for key, value in split.items() if value not in (None, [], "")]
     if rows:
         pieces.append(facts(rows))
     if found.assignment is not None and "part" in found.assignment:

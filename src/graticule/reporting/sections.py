@@ -123,7 +123,8 @@ def classes(found: Evidence, prefix: str) -> Html:
         if not legend_of(result):
             continue
         lead = "Each row of the matrix is one true class; the cells say where its pixels went, in per cent."
-        matrix = tag("div", confusion_matrix(result, name))
+        switch = tag("label", tag("input", type="checkbox", class_="counts"), " Show counts", class_="quiet")
+        matrix = tag("div", confusion_matrix(result, name), switch)
         mistakes = tag("div", tag("h4", "Most frequent mistakes"), frequent_mistakes(result))
         pieces += [tag("h3", name), class_table(result), tag("h3", f"What is taken for what: {name}")]
         pieces += [tag("p", lead, class_="quiet"), tag("div", matrix, mistakes, class_="pair matrix")]

@@ -215,9 +215,20 @@ def confusion_matrix(result: Mapping[str, Any], name: str) -> Html:
 def _cell(truth: str, prediction: str, share: float, count: float, diagonal: bool) -> Html:
     percent = 100 * share
     shown = "" if count <= 0 else "<1" if percent < 0.5 else f"{percent:.0f}"
+    inside = [tag("span", shown, class_="share"), tag("span", compact(count), class_="count")]
     tip = f"{truth} → {prediction}: {percent:.1f} % of {truth}, {amount(count)}"
     kind = " ".join(word for word, true in (("hit", diagonal), ("deep", share > 0.55)) if true)
-    return tag("td", shown, class_=kind or None, style=f"--s:{share:.3f}", data_tip=tip)
+    return tag("td", inside, class_=kind or None, style=f"--s:{share:.3f}", data_tip=tip)
+
+
+def compact(count: float) -> str:
+    """A count in few characters: '1.2M', '34k', '567'; nothing for none."""
+    if count <= 0:
+        return ""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.2g}{letter}" if count < 10 * size else f"{count / size:.0f}{letter}"
+    return f"{count:.0f}" if float(count).is_integer() else f"{count:.2g}"
 
 
 def amount(count: float) -> str:
