@@ -6,7 +6,7 @@ nowhere, whatever stands there. Scores are kept as histograms of `bins` equal st
 of bins 0.5 is an edge, so that thresholding at 0.5 is exact, and areas under curves are those of the rounded scores.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -45,26 +45,24 @@ def class_sums(
         ValueError: if a valid pixel has a class outside 0..k-1, or a group is not below n_groups.
     """
     k = scores.shape[1]
-    tally = _Tally.of(valid, weight, groups, n_groups)
-    truth = torch.where(valid, target, 0).to(torch.int32)
-    if truth.numel() and (int(truth.max()) >= k or int(truth.min()) < 0):
-        raise ValueError(f"a valid pixel has a class outside 0..{k - 1}; check the legend and the stored labels.")
-    top, predicted = scores[:, 0], torch.zeros_like(truth)
+    pixels = _Pixels.of(valid, weight, groups, n_groups)
+    truth = _labels(pixels, target, k)
+    top, predicted = pixels.take(scores[:, 0]), torch.zeros_like(truth)
     histograms = []
     # Class by class: each slice stays in the cache, and a reduction along the strided class axis is five times slower.
     for c in range(k):
-        score = scores[:, c]
+        score = pixels.take(scores[:, c])
         if c:
             predicted.masked_fill_(score > top, c)
             top = torch.maximum(score, top)
-        histograms.append(tally.count(_bin(score, bins).add_(truth == c, alpha=bins), 2 * bins).view(-1, 2, bins))
+        histograms.append(pixels.count(_bin(score, bins).add_(truth == c, alpha=bins), 2 * bins).view(-1, 2, bins))
     top_bin = _bin(top, bins)
     return {
-        "confusion": tally.count(truth * k + predicted, k * k).view(-1, k, k),
+        "confusion": pixels.count(truth * k + predicted, k * k).view(-1, k, k),
         "scores": torch.stack(histograms, dim=1),
-        "top": tally.count(top_bin.add(predicted == truth, alpha=bins), 2 * bins).view(-1, 2, bins),
-        "top_sums": tally.count(top_bin, bins, factor=top),
-        "pixels": tally.pixels(),
+        "top": pixels.count(top_bin.add(predicted == truth, alpha=bins), 2 * bins).view(-1, 2, bins),
+        "top_sums": pixels.count(top_bin, bins, factor=top),
+        "pixels": pixels.number(),
     }
 
 
@@ -89,16 +87,13 @@ def binary_sums(
     Raises:
         ValueError: if a valid pixel has a class other than 0 and 1, or a group is not below n_groups.
     """
-    score = scores[:, 0]
-    tally = _Tally.of(valid, weight, groups, n_groups)
-    truth = torch.where(valid, target, 0).to(torch.int32)
-    if truth.numel() and (int(truth.max()) > 1 or int(truth.min()) < 0):
-        raise ValueError("a valid pixel of a binary target has a class other than 0 and 1; check the stored labels.")
+    pixels = _Pixels.of(valid, weight, groups, n_groups)
+    truth, score = _labels(pixels, target, 2), pixels.take(scores[:, 0])
     score_bin = _bin(score, bins)
     return {
-        "scores": tally.count(truth.mul(bins).add_(score_bin), 2 * bins).view(-1, 2, bins),
-        "score_sums": tally.count(score_bin, bins, factor=score),
-        "pixels": tally.pixels(),
+        "scores": pixels.count(truth.mul_(bins).add_(score_bin), 2 * bins).view(-1, 2, bins),
+        "score_sums": pixels.count(score_bin, bins, factor=score),
+        "pixels": pixels.number(),
     }
 
 
@@ -122,8 +117,8 @@ def value_sums(
         times |e| / t, d, d² with d = log value - log t, and whether max(value / t, t / value) < 1.25, 1.25², 1.25³);
         pixels (number of pixels that count).
     """
-    tally = _Tally.of(valid, weight, groups, n_groups)
-    value, truth = (torch.where(valid, given, 0).double() for given in (values, target))
+    pixels = _Pixels.of(valid, weight, groups, n_groups)
+    value, truth = pixels.take(values).double(), pixels.take(target).double()
     error = value - truth
     positive = truth > 0
     difference = torch.where(positive, value.clamp_min(floor).log() - truth.where(positive, 1).log(), 0)
@@ -143,9 +138,7 @@ def value_sums(
     distance, step = difference.abs(), torch.tensor(1.25, dtype=torch.float64, device=truth.device).log()
     for power in (1, 2, 3):
         factors[f"delta{power}"] = (positive & (distance < power * step)).double()
-    nowhere = torch.zeros_like(truth, dtype=torch.int32)
-    sums = {name: tally.count(nowhere, 1, factor=factor)[:, 0] for name, factor in factors.items()}
-    return sums | {"pixels": tally.pixels()}
+    return {name: pixels.total(factor) for name, factor in factors.items()} | {"pixels": pixels.number()}
 
 
 def merge(first: Sums, second: Sums) -> Sums:
@@ -156,43 +149,75 @@ def merge(first: Sums, second: Sums) -> Sums:
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """Adds weights by (group, cell). The last group collects what does not count and is thrown away."""
+class _Pixels:
+    """The n pixels that count: where they are, what group each is in, what each weighs."""
 
-    group: Tensor | None  # int32 [b, *space]; None: one group and every pixel counts
-    weight: Tensor | None  # float64 [b, *space]; None: ones
-    valid: Tensor
+    where: Tensor | None  # int64 [n], flat positions; None: every pixel counts
+    group: Tensor | None  # int32 [n]; None: one group
+    weight: Tensor | None  # float64 [n]; None: ones
+    n: int
     n_groups: int
+    device: torch.device
 
     @classmethod
-    def of(cls, valid: Tensor, weight: Tensor | None, groups: Tensor | None, n_groups: int) -> "_Tally":
-        weight = None if weight is None else torch.where(valid, weight.double(), 0)
-        if groups is None:
-            group = None if bool(valid.all()) else torch.where(valid, 0, n_groups).to(torch.int32)
-            return cls(group, weight, valid, n_groups)
-        if groups.numel() and int(groups.max()) >= n_groups:
-            raise ValueError(f"group {int(groups.max())} is not below the {n_groups} groups announced.")
-        groups = groups.view(-1, *[1] * (valid.ndim - groups.ndim), *groups.shape[1:])
-        valid = valid & (groups >= 0)
-        return cls(torch.where(valid, groups, n_groups).to(torch.int32), weight, valid, n_groups)
+    def of(cls, valid: Tensor, weight: Tensor | None, groups: Tensor | None, n_groups: int) -> "_Pixels":
+        """Choose the valid pixels of groups >= 0."""
+        if groups is not None:
+            if groups.numel() and int(groups.max()) >= n_groups:
+                raise ValueError(f"group {int(groups.max())} is not below the {n_groups} groups announced.")
+            groups = groups.view(*groups.shape, *[1] * (valid.ndim - groups.ndim)).expand_as(valid)
+            valid = valid & (groups >= 0)
+        where = None if bool(valid.all()) else valid.flatten().nonzero()[:, 0]
+        n = valid.numel() if where is None else where.numel()
+        pixels = cls(where, None, None, n, n_groups, valid.device)
+        return replace(
+            pixels,
+            group=None if groups is None else pixels.take(groups).to(torch.int32),
+            weight=None if weight is None else pixels.take(weight).double(),
+        )
+
+    def take(self, values: Tensor) -> Tensor:
+        """The values of these pixels: [b, *space] -> [n]."""
+        flat = values.reshape(-1)
+        return flat if self.where is None else flat[self.where]
 
     def count(self, cell: Tensor, cells: int, factor: Tensor | None = None) -> Tensor:
         """Sum of weight (times `factor`) by group and cell: float64 [n_groups, cells]."""
         index = cell if self.group is None else self.group * cells + cell
-        weight = self.weight
-        if factor is not None:
-            factor = torch.where(self.valid, factor.double(), 0)
-            weight = factor if weight is None else weight * factor
-        flat = None if weight is None else weight.flatten()
-        total = torch.bincount(index.flatten(), flat, minlength=(self.n_groups + 1) * cells)
-        return total.view(self.n_groups + 1, cells)[:-1].double()
+        total = torch.bincount(index, self._weighed(factor), minlength=self.n_groups * cells)
+        return total.view(self.n_groups, cells).double()
 
-    def pixels(self) -> Tensor:
-        """Number of pixels that count: float64 [n_groups]."""
-        nowhere = torch.zeros_like(self.valid, dtype=torch.int32)
-        return _Tally(self.group, None, self.valid, self.n_groups).count(nowhere, 1)[:, 0]
+    def total(self, factor: Tensor) -> Tensor:
+        """Sum of weight times `factor` by group: float64 [n_groups]."""
+        if self.group is not None:
+            return torch.bincount(self.group, self._weighed(factor), minlength=self.n_groups)
+        return self._of_first(factor.sum() if self.weight is None else factor @ self.weight)
+
+    def number(self) -> Tensor:
+        """How many pixels each group has: float64 [n_groups]."""
+        if self.group is not None:
+            return torch.bincount(self.group, minlength=self.n_groups).double()
+        return self._of_first(self.n)
+
+    def _of_first(self, value: Tensor | int) -> Tensor:
+        total = torch.zeros(self.n_groups, dtype=torch.float64, device=self.device)
+        total[0] = value
+        return total
+
+    def _weighed(self, factor: Tensor | None) -> Tensor | None:
+        if factor is None or self.weight is None:
+            return self.weight if factor is None else factor.double()
+        return factor.double() * self.weight
+
+
+def _labels(pixels: _Pixels, target: Tensor, k: int) -> Tensor:
+    """The labels of the pixels that count, int32 [n], known to be below k."""
+    labels = pixels.take(target)
+    if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < k):
+        raise ValueError(f"a valid pixel has a class outside 0..{k - 1}; check the legend and the stored labels.")
+    return labels.to(torch.int32)
 
 
 def _bin(score: Tensor, bins: int) -> Tensor:
-    """The step of [0, 1] that a score falls in, int32; 1 belongs to the last step, NaN anywhere (it never counts)."""
+    """The step of [0, 1] that a score falls in, int32; 1 belongs to the last step."""
     return score.mul(bins).to(torch.int32).clamp_(0, bins - 1)
