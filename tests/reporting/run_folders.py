@@ -50,12 +50,7 @@ def make_run(
         "split:\n  method: block\n  by: 15\n  shares: [0.7, 0.15, 0.15]\n  seed: 1529\n"
     )
     _logs(run, rng)
-    parts = np.repeat(["train", "val", "test"], [200, 44, 44])
-    pd.DataFrame({"sample": [f"r{k // 24:02d}c{k % 24:02d}" for k in range(288)], "part": parts}).to_parquet(
-        run.assignment
-    )
-    pairs = {"train-test": {"shared_ground_px": 0, "shared_content_px": 0, "shared_parents": 0}}
-    run.audit.write_text(json.dumps({"leaks": False, "pairs": pairs}))
+    _split(run)
     predicted = _predicted(maps, rng, skill)
     _evaluation(run, maps, predicted, rng, grid)
     run.predictions.mkdir()
