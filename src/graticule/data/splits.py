@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeGuard, get_args
+from typing import Literal, TypeGuard, get_args
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ class Assignment:
             pq.write_table(table.replace_schema_metadata({**table.schema.metadata, _METADATA_KEY: note}), temporary)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Assignment":
         """The inverse of `save`.
 
         Raises:

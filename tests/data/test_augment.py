@@ -1,0 +1,146 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graticule.data.augment import Augment, Placement, turn
+from graticule.errors import ConfigError
+from graticule.grids.windows import morton, morton_inverse
+from graticule.schema import Band
+
+SQUARE = np.arange(25).reshape(5, 5)
+
+
+def rng(seed=0):
+    return np.random.Generator(np.random.Philox(key=[seed, 9]))
+
+
+def placed(placement, values, shape):
+    out = np.empty(shape, values.dtype)
+    placement.take(values, out)
+    return out
+
+
+def test_the_eight_turns_are_different_and_keep_all_pixels():
+    turned = [turn(SQUARE, element) for element in range(8)]
+    assert len({one.tobytes() for one in map(np.ascontiguousarray, turned)}) == 8
+    assert all(sorted(one.reshape(-1)) == list(range(25)) for one in turned)
+    assert np.array_equal(turned[0], SQUARE)
+
+
+def test_the_turns_are_the_group_of_the_square():
+    """Closed, with inverses; quarter turns have order 4 and flips order 2."""
+    known = {np.ascontiguousarray(turn(SQUARE, element)).tobytes(): element for element in range(8)}
+    table = np.array(
+        [[known[np.ascontiguousarray(turn(turn(SQUARE, a), b)).tobytes()] for b in range(8)] for a in range(8)]
+    )
+    assert all(sorted(line) == list(range(8)) for line in (*table, *table.T))
+    for a, b, c in product(range(8), repeat=3):
+        assert table[table[a, b], c] == table[a, table[b, c]]
+    assert [int(table[a, a]) for a in range(8)] == [0, 2, 0, 2, 0, 0, 0, 0]
+
+
+@given(seed=st.integers(0, 2**31), crop=st.sampled_from([None, 1, 2, 4, 8]), balance=st.booleans())
+def test_a_nested_window_is_augmented_as_its_square(seed, crop, balance):
+    labels = np.random.default_rng(seed).integers(0, 4, (8, 8)).astype(np.uint8)
+    labels[labels == 3] = 255
+    augment = Augment(crop=crop, balance=balance)
+    side = crop or 8
+    flat = augment.draw(rng(seed), (8, 8), labels)
+    nested = augment.draw(rng(seed), (64,), labels.reshape(-1)[morton_inverse(8)])
+    if not balance or crop is None:  # with balance the pixels are counted in another order
+        assert (nested.row, nested.column, nested.element) == (flat.row, flat.column, flat.element)
+    square = np.arange(2 * 64).reshape(2, 8, 8)
+    expected = placed(Placement(nested.row, nested.column, side, side, nested.element), square, (2, side, side))
+    found = placed(nested, square.reshape(2, 64)[:, morton_inverse(8)], (2, side * side))
+    assert np.array_equal(found[:, morton(side)], expected)
+
+
+@given(seed=st.integers(0, 2**31), height=st.integers(3, 9), width=st.integers(3, 9))
+def test_a_window_that_is_no_square_keeps_its_shape(seed, height, width):
+    values = np.arange(height * width).reshape(height, width)
+    placement = Augment().draw(rng(seed), (height, width))
+    assert sorted(placed(placement, values, (height, width)).reshape(-1)) == list(range(height * width))
+
+
+def test_all_placements_are_drawn_alike():
+    draws = [Augment(crop=3).draw(rng(seed), (5, 4)) for seed in range(4800)]
+    counts = np.zeros((3, 2, 8))
+    for draw in draws:
+        counts[draw.row, draw.column, draw.element] += 1
+    assert counts.min() > 60
+    assert counts.max() < 140
+
+
+@given(seed=st.integers(0, 2**31), crop=st.integers(1, 7))
+def test_a_balanced_crop_holds_a_pixel_of_a_rare_class(seed, crop):
+    """One pixel of class 2 among 7 x 9 of class 0: half of the crops are centred on it, or shifted inside."""
+    random = np.random.default_rng(seed)
+    labels = np.zeros((7, 9), np.uint8)
+    where = random.integers(7), random.integers(9)
+    labels[where] = 2
+    labels[0, 0] = 255 if where != (0, 0) else 2
+    holds = 0
+    for number in range(40):
+        draw = Augment(crop=crop, balance=True).draw(rng(seed + number), (7, 9), labels)
+        assert 0 <= draw.row <= 7 - crop
+        assert 0 <= draw.column <= 9 - crop
+        holds += 2 in labels[draw.row : draw.row + crop, draw.column : draw.column + crop]
+    assert holds >= 6
+
+
+def test_the_chosen_pixel_is_the_centre_of_the_crop():
+    labels = np.full((9, 9), 255, np.uint8)
+    labels[4, 6] = 1
+    draw = Augment(crop=3, balance=True).draw(rng(), (9, 9), labels)
+    assert (draw.row, draw.column) == (3, 5)
+    nested = np.full(64, 255, np.uint8)
+    nested[morton(8)[4, 5]] = 1
+    draw = Augment(crop=4, balance=True).draw(rng(), (64,), nested)
+    assert (draw.row, draw.column) == (2, 3)
+
+
+def test_light_changes_optical_bands_in_physical_values():
+    """physical = 2 stored - 10; the draws are repeated here, the rest is arithmetic on paper."""
+    bands = (Band("red", scale=2.0, offset=-10.0), Band("height", kind="elevation"))
+    augment = Augment(brightness=0.2, contrast=0.4)
+    x = np.random.default_rng(0).uniform(10, 100, (2, 6, 6)).astype(np.float32)
+    seen = np.ones((6, 6), bool)
+    seen[0] = False
+    x[0, 0] = np.nan
+    changed = x.copy()
+    augment.relight(rng(3), changed, seen, bands)
+    draws = 2 * rng(3).random(2) - 1
+    b, k = 1 + 0.2 * draws[0], 1 + 0.4 * draws[1]
+    physical = 2 * x[0, 1:].astype(np.float64) - 10
+    expected = b * (k * (physical - physical.mean()) + physical.mean())
+    assert np.allclose(2 * changed[0, 1:] - 10, expected, rtol=1e-5)
+    assert np.isnan(changed[0, 0]).all()
+    assert np.array_equal(changed[1], x[1])
+
+
+def test_nothing_seen_changes_nothing():
+    x = np.ones((1, 3, 3), np.float32)
+    Augment(brightness=0.5).relight(rng(), x, np.zeros((3, 3), bool), (Band("red"),))
+    assert (x == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "space", "message"),
+    [
+        ({"crop": 9}, (8, 12), "data.augment.crop is 9; the windows are 8 x 12"),
+        ({"crop": 0}, (8, 8), "data.augment.crop is 0"),
+        ({"crop": 3}, (64,), "data.augment.crop is 3; on HEALPix it must be a power of two"),
+        ({}, (48,), "a window of 48 cells is no square of a power of two; turn data.augment off"),
+    ],
+)
+def test_a_crop_that_does_not_fit_is_refused(options, space, message):
+    with pytest.raises(ConfigError, match=message):
+        Augment(**options).space(space)
+
+
+def test_light_must_stay_positive():
+    with pytest.raises(ConfigError, match=r"data.augment.contrast is 1.0; it must be at least 0 and less than 1"):
+        Augment(contrast=1.0)
