@@ -14,7 +14,7 @@ from graticule.reporting.evidence import read_evidence
 from graticule.reporting.markup import Html, tag
 from graticule.reporting.sections import curve_groups
 from graticule.reporting.tables import compact
-from graticule.reporting.words import band_name, duration, metric_name, north_first, number
+from graticule.reporting.words import band_name, duration, metric_name, north_first, number, quality
 from graticule.runs import Run
 
 ends = st.floats(-1e6, 1e6)
@@ -107,3 +107,9 @@ def test_counts_fit_a_cell():
     assert [compact(c) for c in (0, 7, 567, 1240, 34_000, 1_240_000, 0.0123)] == [
         "", "7", "567", "1.2k", "34k", "1.2M", "0.012",
     ]  # fmt: skip
+
+
+def test_quality_orders_every_metric_from_worse_to_better():
+    assert quality("iou", 0.2) < quality("iou", 0.3)
+    assert quality("mae", 300.0) < quality("mae", 200.0)
+    assert quality("bias", -50.0) < quality("bias", 10.0)

@@ -18,7 +18,7 @@ from graticule.reporting.tables import (
     scores_of,
     swatch,
 )
-from graticule.reporting.words import HEADLINES, LOWER_IS_BETTER, kind_of, metric_name, number
+from graticule.reporting.words import HEADLINES, kind_of, metric_name, number, quality
 
 Columns = dict[str, tuple[Scores, Bounds]]
 
@@ -79,7 +79,7 @@ def _free(name: str, entry: tuple[Scores, Bounds], taken: Columns, label: str) -
 def _card(metric: str, columns: Columns, rivals: Columns) -> Html:
     rows = [(name, s[metric], b.get(metric), False) for name, (s, b) in columns.items() if metric in s]
     others = [(name, s[metric], b.get(metric), True) for name, (s, b) in rivals.items() if metric in s]
-    rows += sorted(others, key=lambda row: row[1], reverse=metric not in LOWER_IS_BETTER)
+    rows += sorted(others, key=lambda row: quality(metric, row[1]), reverse=True)
     spread = [v for _, v, _, _ in rows] + [end for _, _, b, _ in rows if b for end in b]
     axis = (min(0.0, *spread), 1.0) if max(spread) <= 1 else (0.0, max(spread) * 1.08)
     return tag("article", tag("h4", metric_name(metric)), whiskers(rows, axis), class_="card")

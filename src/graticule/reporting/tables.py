@@ -11,7 +11,6 @@ from graticule.reporting.figures import hex_of, rgb_of
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.words import (
     HEADLINES,
-    LOWER_IS_BETTER,
     band_name,
     finite,
     interval,
@@ -19,6 +18,7 @@ from graticule.reporting.words import (
     metric_name,
     north_first,
     number,
+    quality,
     quantity,
 )
 from graticule.schema import LegendClass
@@ -87,7 +87,7 @@ def _card(
     value, ends = scores[metric], bounds.get(metric)
     rows = [("this run", value, ends, False)]
     rivals = [(name, s[metric], b.get(metric), True) for name, (s, b) in baselines.items() if metric in s]
-    rows += sorted(rivals, key=lambda row: row[1], reverse=metric not in LOWER_IS_BETTER)
+    rows += sorted(rivals, key=lambda row: quality(metric, row[1]), reverse=True)
     spread = [v for _, v, _, _ in rows] + [end for _, _, b, _ in rows if b for end in b]
     axis = (min(0.0, *spread), 1.0) if max(spread) <= 1 else (0.0, max(spread) * 1.08)
     said = f"95 % interval {number(ends[0])} – {number(ends[1])}" if ends else "no interval"
@@ -105,9 +105,8 @@ def _card(
 def _gain(metric: str, value: float, rivals: Sequence[tuple[str, float, Any, bool]]) -> Html | None:
     if not rivals:
         return None
-    lower = metric in LOWER_IS_BETTER
-    name, best, _, _ = (min if lower else max)(rivals, key=lambda row: row[1])
-    gain = (best - value) if lower else (value - best)
+    name, best, _, _ = max(rivals, key=lambda row: quality(metric, row[1]))
+    gain = quality(metric, value) - quality(metric, best)
     word = "better" if gain >= 0 else "worse"
     return tag("p", tag("b", number(abs(gain)), " ", word), f" than {name}", class_=f"gain {word}")
 
@@ -274,7 +273,7 @@ def metric_table(
     for metric in metrics:
         values = [s.get(metric) for s, _ in columns.values()]
         known = [v for v in values if v is not None]
-        winner = (min if metric in LOWER_IS_BETTER else max)(known) if best and len(set(known)) > 1 else None
+        winner = max(known, key=lambda v: quality(metric, v)) if best and len(set(known)) > 1 else None
         cells = []
         for value, (_, bounds) in zip(values, columns.values(), strict=True):
             ends = bounds.get(metric)

@@ -19,13 +19,15 @@ NAMES = {
     "calibration_error": "Calibration error",
     "mae": "MAE",
     "rmse": "RMSE",
+    "bias": "Bias",
+    "r2": "R²",
     "absrel": "Relative error",
     "silog": "SILog",
     "delta1": "δ < 1.25",
     "delta2": "δ < 1.25²",
     "delta3": "δ < 1.25³",
 }
-LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss"}
+_LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss"}
 IN_UNIT = {"mae", "rmse", "mean", "bias"}
 HEADLINES = {
     "classes": ("accuracy", "land_accuracy", "iou", "f1", "kappa"),
@@ -46,6 +48,14 @@ def metric_name(metric: str) -> str:
         family, part = metric.split("/", 1)
         return f"{metric_name(family).removeprefix('Mean ')} of {part}"
     return NAMES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def quality(metric: str, value: float) -> float:
+    """A number that is the larger the better the metric's value is."""
+    family = metric.split("/")[0]
+    if family == "bias":
+        return -abs(value)
+    return -value if family in _LOWER_IS_BETTER else value
 
 
 def number(value: object, digits: int = 3) -> str:
