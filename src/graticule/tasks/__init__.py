@@ -1,1 +1,1 @@
-"""A task is net, objectives and optimiser; it owns normalisation, so the checkpoint carries it."""
+"""Tasks: a net with its objectives and optimiser; what a trainer trains and a checkpoint holds."""

@@ -1,0 +1,306 @@
+"""One net, any mix of targets per pixel: classes, binary masks, heights, depths; on any grid."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from graticule.errors import CheckpointError, ConfigError, nearest
+from graticule.objectives.losses import Loss, make_loss
+from graticule.objectives.metrics import metrics
+from graticule.objectives.sums import Sums, binary_sums, class_sums, merge, value_sums
+from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
+from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
+from graticule.tasks.ranks import sum_over_ranks, world_size
+
+VERSION = 1
+"""Of the plain data that a checkpoint carries under `graticule`."""
+
+_PHYSICAL = frozenset({"silog"})
+"""Losses that need values in the unit itself; all others see standardised values."""
+
+
+class DensePrediction(LightningModule):
+    """Predicts a value of each target at every pixel; owns normalisation, so that a checkpoint carries it.
+
+    Args:
+        net: tensors [b, c, *space] -> [b, k, *space]; its k channels are those of the targets, in their order.
+        bands: of the input, in order, with mean and std as measured on training samples.
+        targets: classes, binary, height or depth; the last two with mean and std as measured.
+        losses: {target: [{"name", "weight", options of the loss ...}]}; a target without an entry is not trained.
+            Targets of classes and binary ones get cross-entropy, values L1, if None.
+        optimizer: {"name", options}.
+        schedule: {"name", options}.
+        area_weighted: weigh pixels by their area, in the losses and in the metrics.
+        ema_decay: keep a shadow net, the running mean of the weights with this decay, and predict with it.
+        grid_kind: what the pixels lie on ("raster", "healpix", "camera"); travels in the checkpoint.
+        config: plain data that travels in the checkpoint and from which the net can be built again.
+        compile_net: run the net through `torch.compile`.
+
+    Raises:
+        ConfigError: if a loss, optimiser or schedule is unknown or does not fit.
+    """
+
+    in_scale: Tensor
+    in_shift: Tensor
+    out_mean: Tensor
+    out_std: Tensor
+
+    def __init__(
+        self, net: nn.Module, bands: Sequence[Band], targets: Sequence[Target], *,
+        losses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None, optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None, area_weighted: bool = False, ema_decay: float | None = None,
+        grid_kind: str = "raster", config: Mapping[str, Any] | None = None, compile_net: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.net, self.bands, self.targets = net, tuple(bands), tuple(targets)
+        self.losses = {t.name: [dict(entry) for entry in entries] for t, entries in _losses(losses, self.targets)}
+        self.objectives = {t.name: _objective(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
+        self.optimizer_options = dict(optimizer or {"name": "adamw", "lr": 1e-3})
+        self.schedule_options = dict(schedule or {"name": "constant"})
+        check_optimizer(self.optimizer_options)
+        make_schedule(self.schedule_options, 1, 1)
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise ConfigError(f"task.ema_decay is {ema_decay}; it must be between 0 and 1, or null for no mean.")
+        self.area_weighted, self.ema_decay, self.compile_net = area_weighted, ema_decay, compile_net
+        self.grid_kind, self.config = grid_kind, dict(config or {})
+        self.shadow = None if ema_decay is None else copy.deepcopy(net).requires_grad_(False)
+        self._normalisation()
+        self.planned: tuple[int, int] | None = None
+        self.val_sums: dict[str, Sums] = {}
+        self.val_losses: dict[str, Tensor] = {}
+        self.val_metrics: dict[str, float] = {}
+
+    def _normalisation(self) -> None:
+        """Buffers: standardised = stored * in_scale + in_shift; value = output * out_std + out_mean."""
+        spread = [band.std or 1.0 for band in self.bands]
+        shift = [(band.offset - (band.mean or 0.0)) / std for band, std in zip(self.bands, spread, strict=True)]
+        scale = [band.scale / std for band, std in zip(self.bands, spread, strict=True)]
+        self.register_buffer("in_scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("in_shift", torch.tensor(shift, dtype=torch.float32))
+        self.register_buffer("out_mean", torch.tensor([t.mean or 0.0 for t in self.targets]))
+        self.register_buffer("out_std", torch.tensor([t.std or 1.0 for t in self.targets]))
+
+    def normalise(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> Float[Tensor, "b c *space"]:
+        """Stored values [b, c, *space] of any type, standardised; 0 (the mean) where nothing was seen."""
+        axes = (-1, *[1] * (x.ndim - 2))
+        standard = x.float() * self.in_scale.view(axes) + self.in_shift.view(axes)
+        return standard if seen is None else torch.where(seen[:, None], standard, 0)
+
+    def forward(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> dict[str, Tensor]:
+        """The net's raw output [b, k, *space] per target: logits, or standardised values."""
+        return self._split(self.net(self.normalise(x, seen)))
+
+    def predict(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> dict[str, Tensor]:
+        """Per target: probabilities [b, k, *space] (k = 1 for binary), or values [b, *space] in its unit.
+
+        Uses the mean of the weights where there is one. Put the task into `eval()` first.
+        """
+        net = self.net if self.shadow is None else self.shadow
+        return self._finished(self._split(net(self.normalise(x, seen))))
+
+    def _split(self, output: Tensor) -> dict[str, Tensor]:
+        channels = [target.channels for target in self.targets]
+        if output.shape[1] != sum(channels):
+            raise ConfigError(f"the net has {output.shape[1]} output channels; the targets need {sum(channels)}.")
+        return dict(zip((t.name for t in self.targets), output.split(channels, dim=1), strict=True))
+
+    def _finished(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        finished = {}
+        for number, target in enumerate(self.targets):
+            output = outputs[target.name].float()
+            if target.kind == "classes":
+                finished[target.name] = output.softmax(1)
+            elif target.kind == "binary":
+                finished[target.name] = output.sigmoid()
+            else:
+                finished[target.name] = self._physical(number, output)[:, 0]
+        return finished
+
+    def _physical(self, number: int, output: Tensor) -> Tensor:
+        return output * self.out_std[number] + self.out_mean[number]
+
+    def loss_of(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
+        """The loss of each trained target, and the weight [targets] of the pixels that each is a mean over."""
+        area = batch[AREA] if self.area_weighted else None
+        losses, masses = {}, []
+        for number, target in enumerate(self.targets):
+            if target.name not in self.objectives:
+                continue
+            truth, valid, output = batch[TARGETS][target.name], batch[VALID][target.name], outputs[target.name]
+            total = output.new_zeros((), dtype=torch.float32)
+            for loss, factor, physical in self.objectives[target.name]:
+                given, wanted = output, truth
+                if not target.is_categorical and physical:
+                    given = self._physical(number, output.float())
+                elif not target.is_categorical:
+                    wanted = (truth - self.out_mean[number]) / self.out_std[number]
+                total = total + factor * loss(given, wanted, valid, area)
+            losses[target.name] = total
+            masses.append(valid.sum().float() if area is None else torch.where(valid, area, 0).sum())
+        return losses, torch.stack(masses)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
+        """The sum of the targets' losses, and each of them under `losses`.
+
+        Over several processes each loss is scaled by its share of the valid pixels, so that the mean over processes,
+        which is what their gradients are averaged to, is the mean over all valid pixels.
+        """
+        losses, masses = self.loss_of(self(batch[X], batch[SEEN]), batch)
+        if world_size() > 1:
+            total = sum_over_ranks(masses.clone())
+            shares = world_size() * masses / torch.where(total > 0, total, 1)
+            losses = {name: loss * share for (name, loss), share in zip(losses.items(), shares, strict=True)}
+        loss = torch.stack(list(losses.values())).sum()
+        return {"loss": loss, "losses": {name: value.detach() for name, value in losses.items()}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One step, then the running mean of the weights, where one is kept."""
+        super().optimizer_step(*args, **kwargs)
+        if self.shadow is not None and self.ema_decay is not None:
+            follow(self.shadow, self.net, min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step)))
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the sums anew."""
+        self.val_sums, self.val_losses = {}, {}
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        """Add the batch to the sums."""
+        net = self.net if self.shadow is None else self.shadow
+        outputs = self._split(net(self.normalise(batch[X], batch[SEEN])))
+        losses, masses = self.loss_of(outputs, batch)
+        for (name, loss), mass in zip(losses.items(), masses, strict=True):
+            pair = torch.stack([loss.double() * mass, mass.double()])
+            self.val_losses[name] = self.val_losses[name] + pair if name in self.val_losses else pair
+        for name, sums in self.sums_of(self._finished(outputs), batch).items():
+            self.val_sums[name] = merge(self.val_sums[name], sums) if name in self.val_sums else sums
+
+    def sums_of(
+        self, predictions: Mapping[str, Tensor], batch: Mapping[str, Any], groups: Tensor | None = None,
+        n_groups: int = 1,
+    ) -> dict[str, Sums]:  # fmt: skip
+        """The sums (see `objectives.sums`) of each target that the batch has, from what `predict` returns."""
+        area = batch[AREA] if self.area_weighted else None
+        kinds: dict[str, Callable[..., Sums]] = {"classes": class_sums, "binary": binary_sums}
+        return {
+            target.name: kinds.get(target.kind, value_sums)(
+                predictions[target.name], batch[TARGETS][target.name], batch[VALID][target.name], area, groups, n_groups
+            )
+            for target in self.targets
+            if target.name in batch[TARGETS]
+        }
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics of the sums over all batches and processes, under `val/` in `val_metrics` and for callbacks."""
+        values: dict[str, float] = {}
+        for name, pair in self.val_losses.items():
+            value, mass = sum_over_ranks(pair).tolist()
+            values[f"val/loss/{name}"] = value / mass if mass else 0.0
+        total = sum(values.values())
+        values = {"val/loss": total} | (values if len(values) > 1 else {})
+        for place, target in enumerate(self.targets):
+            sums = {key: sum_over_ranks(value).cpu().numpy() for key, value in self.val_sums[target.name].items()}
+            prefix = "val/" if place == 0 else f"val/{target.name}/"
+            found = metrics(target.kind, sums, [entry.name for entry in target.legend])
+            values |= {f"{prefix}{key}": value for key, value in found.items()}
+        self.val_metrics = values
+        self.log_dict(values, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule over the planned steps."""
+        optimizer = make_optimizer([p for p in self.parameters() if p.requires_grad], self.optimizer_options)
+        if self.planned is None:
+            steps = int(self.trainer.estimated_stepping_batches)
+            self.planned = (steps, max(1, steps // max(1, self.trainer.max_epochs or 1)))
+        factor = make_schedule(self.schedule_options, *self.planned)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_model(self) -> None:
+        """Compile the net in place, so that the names of its weights stay."""
+        if self.compile_net:
+            self.net.compile()
+
+    def describe(self) -> dict[str, Any]:
+        """All that is needed to build the task again, as plain data."""
+        return {
+            "version": VERSION,
+            "task": "dense",
+            "bands": [band_to_dict(band) for band in self.bands],
+            "targets": [target_to_dict(target) for target in self.targets],
+            "grid_kind": self.grid_kind,
+            "config": self.config,
+            "losses": self.losses,
+            "optimizer": self.optimizer_options,
+            "schedule": self.schedule_options,
+            "area_weighted": self.area_weighted,
+            "ema_decay": self.ema_decay,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the description beside the weights."""
+        checkpoint["graticule"] = self.describe()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model.
+
+        Raises:
+            CheckpointError: naming the first weight that does not fit.
+        """
+        check_weights(self, checkpoint.get("state_dict", {}))
+
+
+def check_weights(task: nn.Module, found: Mapping[str, Any]) -> None:
+    """Raise a CheckpointError that names the first of the weights `found` that does not fit the task."""
+    wanted = task.state_dict()
+    remedy = "it is of another model; resume or evaluate with the configuration it was trained with."
+    for name in [*wanted, *found]:
+        if name not in found:
+            raise CheckpointError(f"the checkpoint lacks '{name}': {remedy}")
+        if name not in wanted:
+            raise CheckpointError(f"the checkpoint has '{name}', which the model lacks: {remedy}")
+        if tuple(found[name].shape) != tuple(wanted[name].shape):
+            shapes = f"{list(found[name].shape)} in the checkpoint and {list(wanted[name].shape)} in the model"
+            raise CheckpointError(f"'{name}' is {shapes}: {remedy}")
+
+
+@torch.no_grad()
+def follow(shadow: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move the weights of `shadow` towards those of `net`: s = decay s + (1 - decay) w; other state is copied."""
+    slow: list[Tensor] = list(shadow.parameters())
+    fast: list[Tensor] = list(net.parameters())
+    torch._foreach_lerp_(slow, fast, 1 - decay)
+    for kept, current in zip(shadow.buffers(), net.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def _losses(
+    losses: Mapping[str, Sequence[Mapping[str, Any]]] | None, targets: Sequence[Target]
+) -> list[tuple[Target, Sequence[Mapping[str, Any]]]]:
+    """The entries of each trained target, in the order of the targets."""
+    if losses is None:
+        return [(t, [{"name": "cross_entropy" if t.is_categorical else "l1"}]) for t in targets]
+    names = [target.name for target in targets]
+    for name in losses:
+        if name not in names:
+            raise ConfigError(f"task.losses has an entry for '{name}', which is no target; {nearest(name, names)}")
+    chosen = [(target, losses[target.name]) for target in targets if losses.get(target.name)]
+    if not chosen:
+        raise ConfigError(f"task.losses names no loss; give at least one of the targets {names} a loss.")
+    return chosen
+
+
+def _objective(target: Target, entries: Sequence[Mapping[str, Any]]) -> list[tuple[Loss, float, bool]]:
+    """(loss, weight, whether it needs physical values) of each entry."""
+    if target.kind == "image":
+        raise ConfigError(f"target '{target.name}' is an image; dense prediction takes classes, binary, height, depth.")
+    objective = []
+    for entry in entries:
+        options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
+        name = str(entry.get("name", ""))
+        objective.append((make_loss(target, name, **options), float(entry.get("weight", 1.0)), name in _PHYSICAL))
+    return objective

@@ -1,0 +1,113 @@
+"""Checkpoints that appear whole or not at all, and are read without running anything in them."""
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from graticule.errors import CheckpointError
+from graticule.files import whole_file
+from graticule.schema import band_from_dict, target_from_dict
+from graticule.tasks.dense import VERSION, DensePrediction, check_weights
+
+BuildNet = Callable[[dict[str, Any], int, int], nn.Module]
+"""(config as it travels in the checkpoint, in_channels, out_channels) -> net without weights."""
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU: tensors and plain data only.
+
+    Raises:
+        CheckpointError: if it is missing, truncated, holds code, or is no checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; give a file from the `checkpoints` folder of a run.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain data, or is damaged; nothing in it was run. "
+            "Give a checkpoint that was written by `graticule train`."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is truncated or damaged ({os.path.getsize(path)} bytes); give another checkpoint of the run."
+        ) from error
+    if not isinstance(content, dict) or "graticule" not in content or "state_dict" not in content:
+        raise CheckpointError(f"{path} was not written by `graticule train`; give a checkpoint of a run.")
+    version = content["graticule"].get("version")
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path} has format version {version}; this version reads {VERSION}. Use the version that wrote it."
+        )
+    return content
+
+
+def load_task(path: Path | str, build_net: BuildNet) -> DensePrediction:
+    """The task of a checkpoint with its weights, in eval mode on the CPU.
+
+    Args:
+        path: of the checkpoint.
+        build_net: makes the net from the config in the checkpoint; the checkpoint itself names no code.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be used, or the net that was built is another one.
+    """
+    content = read_checkpoint(path)
+    told = content["graticule"]
+    bands = [band_from_dict(band) for band in told["bands"]]
+    targets = [target_from_dict(target) for target in told["targets"]]
+    net = build_net(told["config"], len(bands), sum(target.channels for target in targets))
+    task = DensePrediction(
+        net, bands, targets, losses=told["losses"], optimizer=told["optimizer"], schedule=told["schedule"],
+        area_weighted=told["area_weighted"], ema_decay=told["ema_decay"], grid_kind=told["grid_kind"],
+        config=told["config"],
+    )  # fmt: skip
+    check_weights(task, content["state_dict"])
+    task.load_state_dict(content["state_dict"])
+    return task.eval()
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it there; a kill or a full disk leaves the old one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            OutputError: if the disk is full, the folder is read-only, and the like.
+        """
+        with whole_file(Path(path)) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch turns a failed write of the file into its own kind of error; the file knows the reason.
+                file.flush()
+                raise OSError(*_reason(error)) from error
+
+    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
+        """Read a checkpoint; nothing in it is run, whatever `weights_only` says."""
+        return read_checkpoint(path)
+
+
+def _reason(error: RuntimeError) -> tuple[int, str]:
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return cause.errno, str(cause.strerror)
+    return 0, str(error).splitlines()[0]
+
+
+def same_file(path: Path, name: Path) -> None:
+    """Let `name` be a further name of the file at `path`; a copy where the file system has no hard links."""
+    with whole_file(name) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)

@@ -1,0 +1,166 @@
+"""One training: from a task, its data and a run folder to checkpoints and logs; new or resumed."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+
+from graticule.errors import ConfigError, nearest
+from graticule.runs import Run
+from graticule.tasks.dense import DensePrediction
+from graticule.training.callbacks import Stopping, Telling, Throughput, WaitingClock
+from graticule.training.checkpoints import WholeCheckpointIO, read_checkpoint
+from graticule.training.record import Draw, Pictures, Record
+from graticule.training.resume import ExactResume
+from graticule.training.saving import Checkpoints
+from graticule.training.trackers import Card, make_trackers
+
+TRAINER: dict[str, Any] = {
+    "max_epochs": 10,
+    "accelerator": "auto",
+    "devices": "auto",
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "gradient_clip_val": None,
+    "accumulate_grad_batches": 1,
+    "val_every_n_epochs": 1,
+    "log_every_n_steps": 50,
+    "limit_train_batches": 1.0,
+    "limit_val_batches": 1.0,
+    "limit_test_batches": 1.0,
+    "sync_batchnorm": False,
+    "deterministic": "warn",
+    "compile": False,
+}
+"""The options of the trainer and their defaults; most are Lightning's, under its names."""
+
+CALLBACKS: dict[str, dict[str, Any]] = {
+    "checkpoint": {"every_n_steps": 200, "monitor": None, "mode": "max", "top_k": 1},
+    "early_stopping": {"patience": None, "monitor": None, "mode": "max", "min_delta": 0.0},
+    "pictures": {"every_n_epochs": 1},
+}
+"""The options of the callbacks and their defaults. `patience` null: no early stopping."""
+
+TRACKER: dict[str, Any] = {"names": ["csv"], "project": "graticule", "entity": None, "offline": True}
+"""The options of the trackers and their defaults."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished training leaves: its best checkpoint (the last where none is ranked), and the last metrics."""
+
+    checkpoint: Path
+    score: float | None
+    metrics: dict[str, float]
+    epochs: int
+    steps: int
+
+
+def fit(
+    task: DensePrediction, datamodule: LightningDataModule, run: Run, *, seed: int = 42,
+    trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Mapping[str, Any]] | None = None,
+    tracker: Mapping[str, Any] | None = None, resume: bool = False, draw: Draw | None = None,
+    further: Sequence[Callback] = (),
+) -> Outcome:  # fmt: skip
+    """Train `task` on the data and leave everything in the run folder.
+
+    Args:
+        task: net, objectives, optimiser.
+        datamodule: batches; its `train_loader` has `set_position`, its batch depends on the position alone.
+        run: the run folder.
+        seed: of what the net draws in training.
+        trainer: see `TRAINER`.
+        callbacks: see `CALLBACKS`.
+        tracker: see `TRACKER`.
+        resume: go on from `last.ckpt`, bit for bit as if never interrupted; from the beginning if there is none yet.
+        draw: makes the picture of examples that goes to the trackers; None makes none.
+        further: callbacks of one's own.
+
+    Raises:
+        ConfigError: for an option that is unknown or does not fit.
+        CheckpointError: if the checkpoint to resume from cannot be used.
+        Preempted: after SIGTERM, once the training has saved; it ends the process with status 75.
+    """
+    options = _options(trainer, TRAINER, "trainer")
+    chosen = {name: _options((callbacks or {}).get(name), known, f"callbacks.{name}")
+              for name, known in CALLBACKS.items()}  # fmt: skip
+    _options(dict.fromkeys(callbacks or {}), CALLBACKS, "callbacks")
+    task.compile_net = task.compile_net or bool(options.pop("compile"))
+    checkpoint = run.last_checkpoint if resume and run.last_checkpoint.exists() else None
+    if checkpoint is not None:
+        read_checkpoint(checkpoint)
+    record = Record(make_trackers(_options(tracker, TRACKER, "tracker")["names"]), card(run, task, tracker or {}),
+                    options.pop("log_every_n_steps"))  # fmt: skip
+    kept = Checkpoints(run, **_monitored(chosen["checkpoint"], task))
+    clock = WaitingClock()
+    throughput = Throughput(run, clock)
+    parts = [ExactResume(seed), record, throughput, Telling(throughput), *further, kept]
+    if chosen["early_stopping"]["patience"] is not None:
+        stopping = _monitored(chosen["early_stopping"], task)
+        parts.append(Stopping(**stopping, check_on_train_epoch_end=stopping["monitor"].startswith("train/")))
+    if draw is not None:
+        parts.append(Pictures(draw, record, **chosen["pictures"]))
+    lightning = make_trainer(options, run, parts, clock)
+    with warnings.catch_warnings():
+        # Our loader resumes, reduces over processes and has no worker processes to add.
+        warnings.filterwarnings("ignore", message=".*(your dataloader is not resumable|sync_dist=True|num_workers).*")
+        lightning.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    record.finish("finished")
+    best = kept.best if kept.best.exists() else run.last_checkpoint
+    return Outcome(best, kept.best_score, dict(task.val_metrics), lightning.current_epoch, lightning.global_step)
+
+
+def make_trainer(options: dict[str, Any], run: Run, callbacks: list[Callback], clock: WaitingClock) -> Trainer:
+    """Lightning's trainer with what is ours in place of its loggers, bars and checkpoints.
+
+    Raises:
+        ConfigError: if the options do not go together, or ask for devices that are not there.
+    """
+    val_every = options.pop("val_every_n_epochs")
+    plugins: list[Any] = [WholeCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Lightning's requeueing writes checkpoints of its own; ours is the exit status.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    try:
+        return Trainer(
+            **options, check_val_every_n_epoch=val_every, default_root_dir=run.folder, callbacks=callbacks,
+            plugins=plugins, profiler=clock, logger=False, enable_checkpointing=True, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
+        )  # fmt: skip
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"the trainer cannot be set up: {reason} Change it under `trainer`.") from error
+
+
+def card(run: Run, task: DensePrediction, tracker: Mapping[str, Any]) -> Card:
+    """What trackers are told: names from the run's manifest, the task's config, the trackers' options."""
+    manifest = run.read_manifest() if run.manifest.exists() else {}
+    told = {key: value for key, value in tracker.items() if key in ("project", "entity", "offline")}
+    return Card(
+        run, name=manifest.get("name", run.folder.name), id=manifest.get("id", run.folder.name), config=task.config,
+        group=manifest.get("tune_name"), job=manifest.get("cv_name"), **(_TOLD | told),
+    )  # fmt: skip
+
+
+_TOLD = {key: value for key, value in TRACKER.items() if key != "names"}
+
+
+def _options(given: Mapping[str, Any] | None, known: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for key in given or {}:
+        if key not in known:
+            raise ConfigError(f"{where} has no option '{key}'; {nearest(key, known)}")
+    return {**known, **(given or {})}
+
+
+def _monitored(options: Mapping[str, Any], task: DensePrediction) -> dict[str, Any]:
+    """The options with the metric to monitor: of the first target, IoU for labels and MAE for values, if none given."""
+    if options["monitor"] is not None:
+        return dict(options)
+    labels = task.targets[0].is_categorical
+    return {**options, "monitor": "val/iou" if labels else "val/mae", "mode": "max" if labels else "min"}
