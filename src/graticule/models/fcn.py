@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet101_Weights
 from torchvision.models.segmentation import FCN_ResNet101_Weights, fcn_resnet101
 
-from graticule.models.layers import Image, on_padded
+from graticule.models.layers import Image, Logits, on_padded
 from graticule.models.pretrained import from_hub, load_into, read_weights, to_bands
 
 
@@ -47,7 +47,7 @@ class FCNResNet101(nn.Module):
         if weights not in (None, "imagenet", "coco"):
             load_into(self.net.backbone, read_weights(Path(str(weights))), str(weights))
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         return on_padded(self._walk, x, multiple=8, least=16)
 

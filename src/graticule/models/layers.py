@@ -12,6 +12,7 @@ from graticule.errors import ConfigError, nearest
 
 Norm = Literal["batch", "group", "none"]
 Image = Float[Tensor, "b c h w"]
+Logits = Float[Tensor, "b k h w"]
 
 
 def on_padded(net: Callable[[Tensor], Tensor], x: Tensor, multiple: int, least: int = 1) -> Tensor:

@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError
-from graticule.models.layers import Image, Norm, convolution, on_padded
+from graticule.models.layers import Image, Logits, Norm, convolution, on_padded
 
 
 class SegmentationCNN(nn.Module):
@@ -57,7 +57,7 @@ class SegmentationCNN(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.head = nn.Conv2d(inputs, out_channels, 1)
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         return on_padded(self._walk, x, self.stride, least=2 * self.stride)
 

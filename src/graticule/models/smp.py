@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from graticule.errors import ConfigError, nearest
-from graticule.models.layers import Image, on_padded
+from graticule.models.layers import Image, Logits, on_padded
 from graticule.models.pretrained import State, from_hub, load_into, package_weights, read_weights
 
 ARCHITECTURES: dict[str, type[nn.Module]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
@@ -64,7 +64,7 @@ class SMP(nn.Module):
         # Global pooling and attention windows need a few pixels at the deepest level; PAN pools that three times more.
         self.least = 128 if architecture == "pan" else max(64, 2 * self.stride)
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         return on_padded(self.net, x, self.stride, self.least)
 
@@ -145,7 +145,7 @@ def _check_names(architecture: str, encoder: str, options: dict[str, Any]) -> No
         raise ConfigError(f"no architecture is named '{architecture}'; {nearest(architecture, ARCHITECTURES)}")
     from_timm = encoder.startswith("tu-")
     if not (timm.is_model(encoder[3:]) if from_timm else encoder in smp.encoders.encoders):
-        known = [f"tu-{name}" for name in timm.list_models()] if from_timm else smp.encoders.get_encoder_names()
+        known = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
         raise ConfigError(f"no encoder is named '{encoder}'; {nearest(encoder, known)}")
     known_options = set(inspect.signature(ARCHITECTURES[architecture].__init__).parameters) - _OURS - {"self"}
     for option in options:

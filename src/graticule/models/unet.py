@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError
-from graticule.models.layers import Image, Norm, convolution, on_padded
+from graticule.models.layers import Image, Logits, Norm, convolution, on_padded
 
 
 class UNet(nn.Module):
@@ -45,7 +45,7 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(channels, out_channels, 1)
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         # Two pixels at the deepest level, so that a batch norm has something to average even for one tiny image.
         return on_padded(self._walk, x, self.multiple, least=2 * self.multiple)
