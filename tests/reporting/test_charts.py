@@ -74,10 +74,10 @@ def test_logs_may_be_wide_or_long(tmp_path):
 
 
 def test_curves_share_a_chart_when_they_measure_the_same():
-    names = ("train/loss", "val/loss", "val/iou", "val/iou/forest", "val/height/mae", "lr-AdamW")
+    names = ("train/loss", "val/loss", "val/loss/height", "val/iou", "val/iou/forest", "val/height/mae", "lr-AdamW")
     groups = dict(curve_groups({name: pd.DataFrame() for name in names}))
     assert groups == {
-        "Loss": ["train/loss", "val/loss"],
+        "Loss": ["train/loss", "val/loss", "val/loss/height"],
         "Mean IoU": ["val/iou"],
         "height: MAE": ["val/height/mae"],
         "Learning rate": ["lr-AdamW"],

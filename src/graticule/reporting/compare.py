@@ -7,7 +7,7 @@ from graticule.reporting.charts import whiskers
 from graticule.reporting.earth import Layer, earth, is_whole_earth
 from graticule.reporting.evidence import Evidence
 from graticule.reporting.markup import Html, tag
-from graticule.reporting.sections import curve_chart, curve_groups, legends, missing, section
+from graticule.reporting.sections import curve_chart, curve_groups, legends, main_and_more, missing, section
 from graticule.reporting.tables import (
     Bounds,
     Scores,
@@ -131,8 +131,9 @@ def shared_curves(runs: Sequence[Evidence]) -> Html:
         return Html("")
     together = {name: table for curves in named.values() for name, table in curves.items()}
     charts = []
-    for title, names in curve_groups(together):
+    groups = curve_groups(together)
+    for title, names in groups:
         chosen = [name for name in names if name.startswith("val/")] or names[:1]
         charts.append(curve_chart(named, chosen, title))
     lead = "Steps of different runs may hold different numbers of samples."
-    return section("compare-curves", "Learning curves together", lead, tag("div", charts, class_="charts"))
+    return section("compare-curves", "Learning curves together", lead, main_and_more(groups, charts))

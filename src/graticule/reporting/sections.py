@@ -9,7 +9,7 @@ import pandas as pd
 from graticule.reporting.charts import Line, line_chart, reliability
 from graticule.reporting.earth import earth, is_whole_earth, layer_images, layers, legend_strip
 from graticule.reporting.evidence import Evaluation, Evidence
-from graticule.reporting.markup import Html, tag
+from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.tables import (
     Bounds,
     Scores,
@@ -24,7 +24,7 @@ from graticule.reporting.tables import (
     metric_table,
     scores_of,
 )
-from graticule.reporting.words import metric_name, number, quantity
+from graticule.reporting.words import HEADLINES, metric_name, number, quantity
 
 
 def section(ident: str, title: str, lead: str | None, *content: object) -> Html:
@@ -213,15 +213,26 @@ def learning(found: Evidence, prefix: str) -> Html:
     if not found.curves:
         note = missing("Nothing has been logged.", f"graticule train (or graticule resume {found.run.folder})")
         return section(f"{prefix}-learning", "Learning curves", None, note)
-    charts = [curve_chart({"": found.curves}, names, title) for title, names in curve_groups(found.curves)]
+    groups = curve_groups(found.curves)
+    charts = [curve_chart({"": found.curves}, names, title) for title, names in groups]
     lead = "Point at a curve to read its values; the number beside each name is its last."
-    return section(f"{prefix}-learning", "Learning curves", lead, tag("div", charts, class_="charts"))
+    return section(f"{prefix}-learning", "Learning curves", lead, main_and_more(groups, charts))
+
+
+def main_and_more(groups: Sequence[tuple[str, list[str]]], charts: Sequence[Html]) -> Html:
+    """The charts of losses, learning rate and headline metrics; the others folded away below."""
+    known = {"Loss", "Learning rate"} | {metric_name(m) for family in HEADLINES.values() for m in family}
+    is_main = [title.rpartition(": ")[2] in known for title, _ in groups]
+    shown = [chart for chart, main in zip(charts, is_main, strict=True) if main]
+    rest = [chart for chart, main in zip(charts, is_main, strict=True) if not main]
+    more = tag("details", tag("summary", f"{len(rest)} more"), tag("div", rest, class_="charts")) if rest else None
+    return join(tag("div", shown, class_="charts"), more)
 
 
 def curve_groups(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, list[str]]]:
     """Which logged names share a chart: (title, names). Metrics per class stay out: the class table has them."""
     names = [name for name in curves if name.count("/") < 3]
-    losses = [name for name in names if name.rsplit("/", 1)[-1] == "loss"]
+    losses = [name for name in names if "loss" in name.split("/")[:2]]
     groups = [("Loss", losses)] if losses else []
     others: dict[str, list[str]] = {}
     for name in names:
