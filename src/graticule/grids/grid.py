@@ -3,7 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 
 
@@ -54,10 +54,13 @@ class Grid(Protocol):
         """
         ...
 
-    def samples(self, per_side: int) -> tuple[Float[np.ndarray, "*space n"], ...]:
-        """Longitude, latitude and area of `n = per_side²` equal parts of each pixel, for sums over areas.
+    def samples(
+        self, per_side: int, pixels: Int64[np.ndarray, " n"]
+    ) -> tuple[Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"]]:
+        """The `per_side²` equal parts of some pixels (flat indices), for sums over areas.
 
-        `per_side` is a power of two. The areas of a pixel's parts add to the area of the pixel.
+        Returns longitude (of any turn) and latitude of each part's centre, and its share of the pixel's area; the
+        shares of a pixel add to 1. `per_side` is a power of two.
         """
         ...
 

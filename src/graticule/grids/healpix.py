@@ -1,6 +1,6 @@
 """The HEALPix sphere (Górski et al. 2005) in nested order: the whole of it, or the children of some parent cells.
 
-The geometry (cell of a direction, centre of a cell, interpolation) is the library healpix-geo's, on the sphere.
+The geometry (cell of a direction, centre and outline of a cell) is the library healpix-geo's, on the sphere.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from shapely.geometry.base import BaseGeometry
 
 from graticule.errors import GridError
+from graticule.grids.rings import ring_stencil
 from graticule.grids.sphere import outline, unit_vectors, wrap_longitude
 
 MAX_NSIDE = 8192
@@ -117,13 +118,10 @@ class HealpixGrid:
         first = (run if self.parents is None else self.parents[run]) * self.children + offset
         return HealpixGrid(self.nside, (first // size,), self.nside // side)
 
-    def _lonlat_of(self, ids: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        lon, lat = nested.healpix_to_lonlat(ids.astype(np.uint64), depth)
-        return wrap_longitude(lon), lat
-
     def lonlat(self) -> tuple[Float64[np.ndarray, " cells"], Float64[np.ndarray, " cells"]]:
         """Longitude in [-180, 180) and latitude of the cell centres, in degrees."""
-        return self._lonlat_of(self.cell_ids(), self.depth)
+        lon, lat = nested.healpix_to_lonlat(self.cell_ids().astype(np.uint64), self.depth)
+        return wrap_longitude(lon), lat
 
     def directions(self) -> Float64[np.ndarray, "cells 3"]:
         """Unit vectors to the cell centres."""
@@ -157,28 +155,28 @@ class HealpixGrid:
     def neighbours_weights(
         self, lon: ArrayLike, lat: ArrayLike
     ) -> tuple[Int64[np.ndarray, "*points 4"], Float64[np.ndarray, "*points 4"]]:
-        """The four cells round the nearest cell corner and their bilinear weights (three at corners of base pixels).
+        """The two cells on the ring north of each point and the two on the ring south of it, as healpy has it.
 
-        This is healpix-geo's choice; healpy interpolates along rings instead. At the border of a set of parents the
-        weights of the cells that exist are raised to add to 1.
+        At the border of a set of parents the weights of the cells that exist are raised to add to 1.
         """
         lon, lat, real = _real_points(lon, lat)
-        found, masked = nested.bilinear_interpolation(lon.reshape(-1), lat.reshape(-1), self.depth)
-        missing = np.asarray(found.mask).reshape(*lon.shape, 4)
-        ids = np.where(missing, -1, np.asarray(found.data).astype(np.int64).reshape(*lon.shape, 4))
+        ids, weights = ring_stencil(self.nside, lon.reshape(-1), lat.reshape(-1))
         outside = ~real | (self.locate(lon, lat) < 0)
-        index = np.where(outside[..., None], -1, self.offsets(ids))
-        weights = np.where(index >= 0, np.asarray(masked.data).reshape(*lon.shape, 4), 0.0)
+        index = np.where(outside[..., None], -1, self.offsets(ids.reshape(*lon.shape, 4)))
+        weights = np.where(index >= 0, weights.reshape(*lon.shape, 4), 0.0)
         total = weights.sum(axis=-1, keepdims=True)
         return index, np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
 
-    def samples(self, per_side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Longitude, latitude and area, each [cells, per_side²], of the descendants of each cell."""
+    def samples(
+        self, per_side: int, pixels: Int64[np.ndarray, " n"]
+    ) -> tuple[Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"]]:
+        """Longitude, latitude and share of the cell's area of the `per_side²` descendants of some cells."""
         n = per_side**2
-        ids = (self.cell_ids()[:, None] * n + np.arange(n)).reshape(-1)
-        lon, lat = self._lonlat_of(ids, self.depth + per_side.bit_length() - 1)
-        areas = np.broadcast_to(self.areas()[:, None] / n, (self.size, n))
-        return lon.reshape(self.size, n), lat.reshape(self.size, n), areas
+        run, child = np.divmod(pixels, self.children)
+        first = child + self.children * (run if self.parents is None else np.asarray(self.parents)[run])
+        ids = first[:, None] * n + np.arange(n)
+        lon, lat = nested.healpix_to_lonlat(ids.reshape(-1).astype(np.uint64), self.depth + per_side.bit_length() - 1)
+        return lon.reshape(ids.shape), lat.reshape(ids.shape), np.full(ids.shape, 1.0 / n)
 
     def footprint(self) -> BaseGeometry:
         """The union of the parents' outlines in longitude and latitude (8 points a side), cut at the antimeridian."""

@@ -168,13 +168,19 @@ class RasterGrid:
         lat = f + e * (np.arange(self.height) + 0.5)
         return wrap_longitude(c + a * (np.arange(self.width) + 0.5)), np.where(np.abs(lat) <= 90.0, lat, np.nan)
 
+    def _positions(self, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Longitude (of any turn) and latitude at pixel positions; NaN where there are none."""
+        x, y = self._xy(column, row)
+        lon, lat = (x, y) if self.is_plate else map(np.asarray, _transformer(self.crs).transform(x, y))
+        nowhere = ~(np.isfinite(lon) & (np.abs(lat) <= 90.0))
+        if nowhere.any():
+            lon, lat = np.where(nowhere, np.nan, lon), np.where(nowhere, np.nan, lat)
+        return lon, lat
+
     def _mesh(self, offset: float, extra: int) -> tuple[np.ndarray, np.ndarray]:
         """Longitude and latitude at (column + offset, row + offset), with `extra` more rows and columns."""
         column, row = np.meshgrid(np.arange(self.width + extra) + offset, np.arange(self.height + extra) + offset)
-        lon, lat = _transformer(self.crs).transform(*self._xy(column, row))
-        nowhere = ~(np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90.0))
-        lon, lat = np.asarray(lon), np.asarray(lat)
-        lon[nowhere], lat[nowhere] = np.nan, np.nan
+        lon, lat = self._positions(column, row)
         return wrap_longitude(lon), lat
 
     def lonlat(self) -> tuple[Float64[np.ndarray, "height width"], Float64[np.ndarray, "height width"]]:
@@ -210,7 +216,7 @@ class RasterGrid:
             x, y = lon, lat
         a, b, c, d, e, f = self.transform
         x, y, scale = x - c, y - f, a * e - b * d
-        return (e * x - b * y) / scale, (a * y - d * x) / scale
+        return np.asarray((e * x - b * y) / scale), np.asarray((a * y - d * x) / scale)
 
     def locate(self, lon: ArrayLike, lat: ArrayLike) -> Int64[np.ndarray, "*points"]:
         """Flat index (row-major) of the pixel in which each point lies, -1 outside. Any turn of longitude will do."""
@@ -261,18 +267,23 @@ class RasterGrid:
         inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.width)
         return np.where(inside, rows * self.width + columns, -1)
 
-    def samples(self, per_side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Longitude, latitude and area, each [height, width, per_side²], of equal parts of each pixel."""
-        if per_side == 1:
-            lon, lat = self.lonlat()
-            return lon[..., None], lat[..., None], self.areas()[..., None]
-        a, b, c, d, e, f = self.transform
-        steps = (a / per_side, b / per_side, c, d / per_side, e / per_side, f)
-        fine = RasterGrid(self.height * per_side, self.width * per_side, steps, self.crs)
-        parts = (*fine.lonlat(), fine.areas())
-        split = [part.reshape(self.height, per_side, self.width, per_side).swapaxes(1, 2) for part in parts]
-        lon, lat, areas = (part.reshape(*self.shape, per_side**2) for part in split)
-        return lon, lat, areas
+    def samples(
+        self, per_side: int, pixels: Int64[np.ndarray, " n"]
+    ) -> tuple[Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"], Float64[np.ndarray, "n parts"]]:
+        """Longitude, latitude and share of the pixel's area of the `per_side²` equal parts of some pixels."""
+        row, column = np.divmod(pixels, self.width)
+        offsets = (np.arange(per_side) + 0.5) / per_side
+        rows, columns = np.broadcast_arrays(
+            (row[:, None] + offsets)[:, :, None], (column[:, None] + offsets)[:, None, :]
+        )
+        lon, lat = (axis.reshape(len(pixels), -1) for axis in self._positions(columns, rows))
+        if per_side == 1 or not self.is_plate:
+            return lon, lat, np.full(lon.shape, 1.0 / per_side**2)
+        _, _, _, _, e, f = self.transform
+        edges = f + e * (row[:, None] + np.arange(per_side + 1) / per_side)
+        bands = band_areas(edges, 1.0)
+        total = bands.sum(axis=1, keepdims=True) * per_side
+        return lon, lat, np.repeat(np.divide(bands, total, out=np.zeros_like(bands), where=total > 0), per_side, axis=1)
 
     def footprint(self) -> BaseGeometry:
         """The outline in longitude and latitude (16 points a side), cut at the antimeridian."""

@@ -18,6 +18,8 @@ from graticule.grids.grid import Grid
 
 Method = Literal["nearest", "bilinear", "area"]
 
+_AT_ONCE = 2**21
+"""Parts of pixels placed at once, to bound the memory."""
 _KEPT = 8
 """Pairs of grids kept: the matrix from a 0.1° raster takes about 100 MB."""
 
@@ -38,7 +40,7 @@ class Resampler:
     source: Grid
     target: Grid
     method: Method
-    weights: sparse.csr_matrix | None
+    weights: sparse.csr_array | None
 
     def __repr__(self) -> str:
         return f"Resampler({self.source!r} → {self.target!r}, {self.method})"
@@ -137,7 +139,7 @@ class Resampler:
         return _inverse(self.total)
 
     def _means(
-        self, weights: sparse.csr_matrix, flat: np.ndarray, seen: np.ndarray | None
+        self, weights: sparse.csr_array, flat: np.ndarray, seen: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         kept = flat if seen is None else np.where(seen, flat, 0)
         scale = self._scale if seen is None else _inverse(weights @ seen.astype(np.float64))
@@ -172,8 +174,8 @@ def resampler(source: Grid, target: Grid, method: Method) -> Resampler:
     - "bilinear": between the four source pixels round the target pixel's centre.
     - "area": the mean (majority, for labels) over the target pixel's area. The finer grid's pixels are cut into equal
       parts no wider than half a pixel of the coarser grid, and each part belongs with its whole area to the pixel in
-      which its centre falls. Every part of the finer grid counts once, so areas add up. Where target pixels are so
-      thin that no part falls into them (rasters at the poles), they take the nearest source pixel.
+      which its centre falls. So every pixel of the finer grid counts once, with its area. Where the target is coarser
+      but has some pixels too small for that (a raster towards the poles), those are cut into parts themselves.
 
     Raises:
         GridError: for an unknown method.
@@ -181,64 +183,67 @@ def resampler(source: Grid, target: Grid, method: Method) -> Resampler:
     return build_resampler(source, target, method)
 
 
-def _bilinear_weights(source: Grid, target: Grid) -> sparse.csr_matrix:
+def _bilinear_weights(source: Grid, target: Grid) -> sparse.csr_array:
     index, weights = source.neighbours_weights(*target.lonlat())
-    return _rows(index.reshape(-1, 4), weights.reshape(-1, 4), source.size)
+    starts = np.arange(0, 4 * target.size + 1, 4)
+    return _rows(index.reshape(-1, 4), weights.reshape(-1, 4), (target.size, source.size), starts)
 
 
-def _rows(index: np.ndarray, weights: np.ndarray, columns: int) -> sparse.csr_matrix:
-    """The CSR matrix whose row i has `weights[i]` at the columns `index[i]`; -1 is none."""
-    rows, n = index.shape
-    small = np.int32 if max(index.size, columns) < 2**31 else np.int64
-    data = np.where(index >= 0, weights, 0.0).reshape(-1)
-    place = np.maximum(index, 0).astype(small).reshape(-1)
-    matrix = sparse.csr_matrix((data, place, np.arange(0, rows * n + 1, n, dtype=small)), shape=(rows, columns))
+def _rows(place: np.ndarray, weights: np.ndarray, shape: tuple[int, int], starts: np.ndarray) -> sparse.csr_array:
+    """The CSR matrix with `weights` at the columns `place`, -1 being none; row i takes those from `starts[i]`."""
+    small = np.int32 if max(place.size, shape[1]) < 2**31 else np.int64
+    data = np.where(place >= 0, weights, 0.0).reshape(-1)
+    columns = np.maximum(place, 0).astype(small, copy=False).reshape(-1)
+    matrix = sparse.csr_array((data, columns, starts.astype(small)), shape=shape)
     if not (data > 0).all():
         matrix.eliminate_zeros()
+    if place.shape[1] > 1:
+        matrix.sum_duplicates()
     return matrix
 
 
-def _largest_area(grid: Grid) -> float:
-    return float(np.max(grid.areas()))
-
-
-def _overlap(source: Grid, target: Grid) -> sparse.csr_matrix | None:
+def _overlap(source: Grid, target: Grid) -> sparse.csr_array | None:
     """Steradians that each target pixel shares with each source pixel, [target, source]; None if with one only."""
     if source == target:
         return None
-    source_area, target_area = _largest_area(source), _largest_area(target)
-    if target_area > source_area:
-        weights = _parts_within(source, target, _parts_per_side(source_area / target_area)).T.tocsr()
-        return _fill_empty_rows(weights, source, target)
-    per_side = _parts_per_side(target_area / source_area)
-    return None if per_side == 1 else _parts_within(target, source, per_side)
+    areas, areas_there = source.areas().reshape(-1), target.areas().reshape(-1)
+    ratio = areas_there.max() / areas.max()
+    if ratio <= 1:
+        per_side = _parts_per_side(ratio)
+        return None if per_side == 1 else _parts_within(target, source, per_side)
+    per_side = _parts_per_side(1 / ratio)
+    weights = _parts_within(source, target, per_side).T.tocsr()
+    small = _too_small(source, target, 4 * areas / per_side**2, areas_there)
+    if not len(small):
+        return weights
+    kept = np.ones(target.size)
+    kept[small] = 0.0
+    return (sparse.diags_array(kept) @ weights + _parts_within(target, source, _parts_per_side(ratio), small)).tocsr()
+
+
+def _too_small(source: Grid, target: Grid, least: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Target pixels with `areas` below `least` of the source pixel at their centre."""
+    place = source.locate(*target.lonlat()).reshape(-1)
+    return np.flatnonzero((place >= 0) & (areas < (1 - 1e-6) * least[np.maximum(place, 0)]))
 
 
 def _parts_per_side(ratio: float) -> int:
     """The power of two that cuts pixels with `ratio` of the others' area to at most half the others' width."""
-    return int(2 ** max(0, np.ceil(np.log2(2 * ratio**0.5) - 1e-9)))
+    return int(2 ** max(0, np.ceil(np.log2(2 * ratio**0.5) - 1e-6)))
 
 
-def _parts_within(fine: Grid, coarse: Grid, per_side: int) -> sparse.csr_matrix:
-    """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]."""
-    lon, lat, areas = fine.samples(per_side)
-    index = coarse.locate(lon, lat).reshape(fine.size, -1)
-    weights = _rows(index, areas.reshape(fine.size, -1), coarse.size)
-    if per_side > 1:
-        weights.sum_duplicates()
-    return weights
-
-
-def _fill_empty_rows(weights: sparse.csr_matrix, source: Grid, target: Grid) -> sparse.csr_matrix:
-    """Give target pixels that no part of the source fell into the source pixel at their centre."""
-    empty = np.flatnonzero(np.diff(weights.indptr) == 0)
-    if not len(empty):
-        return weights
-    lon, lat = (axis.reshape(-1)[empty] for axis in target.lonlat())
-    nearest = source.locate(lon, lat)
-    found = nearest >= 0
-    if not found.any():
-        return weights
-    areas = target.areas().reshape(-1)[empty[found]]
-    extra = sparse.csr_matrix((areas, (empty[found], nearest[found])), shape=weights.shape)
-    return (weights + extra).tocsr()
+def _parts_within(fine: Grid, coarse: Grid, per_side: int, pixels: np.ndarray | None = None) -> sparse.csr_array:
+    """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]; of some rows only."""
+    pixels = np.arange(fine.size) if pixels is None else pixels
+    areas = fine.areas().reshape(-1)
+    place = np.empty((len(pixels), per_side**2), np.int64 if coarse.size >= 2**31 else np.int32)
+    weights = np.empty(place.shape)
+    step = max(1, _AT_ONCE // per_side**2)
+    for start in range(0, len(pixels), step):
+        some = slice(start, start + step)
+        lon, lat, share = fine.samples(per_side, pixels[some])
+        place[some] = coarse.locate(lon, lat)
+        weights[some] = share * areas[pixels[some], None]
+    counts = np.zeros(fine.size + 1, dtype=np.int64)
+    counts[pixels + 1] = per_side**2
+    return _rows(place, weights, (fine.size, coarse.size), np.cumsum(counts))

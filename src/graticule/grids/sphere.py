@@ -26,15 +26,15 @@ def unit_vectors(
     return np.stack([flat * np.cos(lon), flat * np.sin(lon), np.sin(lat)], axis=-1)
 
 
-def band_areas(edges: Float64[np.ndarray, " n_plus_1"], width: float) -> Float64[np.ndarray, " n"]:
-    """Steradians of the cells of one meridian strip `width` degrees wide, between the latitudes `edges` (degrees).
+def band_areas(edges: Float64[np.ndarray, "*strips n_plus_1"], width: float) -> Float64[np.ndarray, "*strips n"]:
+    """Steradians of the cells of meridian strips `width` degrees wide, between the latitudes `edges` (degrees).
 
     Parts beyond a pole have no area. Written with the product of a sine and a cosine, since the difference of two
     sines loses the digits of metre-sized pixels.
     """
     clipped = np.deg2rad(np.clip(edges, -90.0, 90.0))
-    middle, half = (clipped[1:] + clipped[:-1]) / 2, (clipped[1:] - clipped[:-1]) / 2
-    return np.abs(2.0 * np.cos(middle) * np.sin(half)) * np.deg2rad(abs(width))
+    north, south = clipped[..., 1:], clipped[..., :-1]
+    return np.abs(2.0 * np.cos((north + south) / 2) * np.sin((north - south) / 2)) * np.deg2rad(abs(width))
 
 
 def _triangle_areas(
