@@ -136,7 +136,7 @@ def test_a_trainer_walks_the_order_of_each_epoch(stores):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bands": ["b7"]}, r"has no band 'b7' \(in data.bands\); did you mean"),
+        ({"bands": ["b7"]}, r"has no band 'b7' \(in data.bands\); the known"),
         ({"batch_size": 0}, r"data.batch_size is 0; it must be at least 1"),
         ({"repeats": 0}, r"data.repeats is 0; it must be at least 1"),
         ({"num_workers": -1}, r"data.num_workers is -1; it must be 0 or more"),
@@ -155,8 +155,6 @@ def test_a_target_without_any_value_in_train_is_one_clear_line(tmp_path):
 
     store = raster_world(tmp_path / "store", degrees=10.0, height=unknown)
     data = DataModule(store, assign(store))
-    with pytest.raises(
-        StoreError, match="target 'height' is known at no pixel of the train part; choose another split"
-    ):
+    with pytest.raises(StoreError, match="target 'height' is known at no pixel of the train part"):
         _ = data.targets
     assert DataModule(store, assign(store), targets=["landcover"]).targets[0].name == "landcover"

@@ -191,6 +191,8 @@ class Loader:
         pin_memory: put batches into page-locked memory, for faster copies to a CUDA device.
     """
 
+    batch_sampler = None  # Lightning asks for it wherever there is a `sampler`
+
     def __init__(
         self, reader: Callable[[Sequence[Entry]], Batch], sampler: BatchSampler | EvalBatchSampler, *,
         num_workers: int = 0, pin_memory: bool = False,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 from jaxtyping import Int64
@@ -67,15 +67,13 @@ def measure(reader: BatchReader, samples: Sequence[int] | np.ndarray, threads: i
     Raises:
         StoreError: if a band is never seen, or a target nowhere valid.
     """
-
-    def measure_one(index: int) -> list[Moments | np.ndarray]:
-        return _of_sample(reader, int(index))
-
+    indices = [int(index) for index in samples]
+    measure_one = partial(_of_sample, reader)
     if threads:
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(measure_one, samples))
+            found = list(pool.map(measure_one, indices))
     else:
-        found = list(map(measure_one, samples))
+        found = list(map(measure_one, indices))
     columns = list(zip(*found, strict=True))
     n_bands = len(reader.bands)
     bands = tuple(_measured_band(band, _total(columns[c])) for c, band in enumerate(reader.bands))
