@@ -197,5 +197,5 @@ class HealpixGrid:
 def _real_points(lon: ArrayLike, lat: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points with those that are nowhere (NaN, beyond a pole) moved to (0, 0), and which were real."""
     lon, lat = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
-    real = np.isfinite(lon) & (np.abs(lat) <= 90.0)
+    real = np.asarray(np.isfinite(lon) & (np.abs(lat) <= 90.0))
     return np.where(real, lon, 0.0), np.where(real, lat, 0.0), real
