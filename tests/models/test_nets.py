@@ -12,6 +12,7 @@ from graticule.models.fcn import FCNResNet101
 from graticule.models.healpix import OnHealpix
 from graticule.models.segmentation_cnn import SegmentationCNN
 from graticule.models.smp import SMP
+from graticule.models.texture import TextureNet
 from graticule.models.unet import UNet
 
 Make = Callable[[int, int], nn.Module]
@@ -29,10 +30,11 @@ NETS: dict[str, Make] = {
     "smp pan": lambda c, k: SMP(c, k, "pan", "tu-test_resnet"),
     "smp segformer": lambda c, k: SMP(c, k, "segformer", "mit_b0"),
     "smp fpn": lambda c, k: SMP(c, k, "fpn", "tu-convnext_atto"),
+    "texture": lambda c, k: TextureNet(c, k, channels=8),
     "smp dpt": lambda c, k: SMP(c, k, "dpt", "tu-test_vit", options=SHALLOW),
 }
 SLOW = {"fcn": lambda c, k: FCNResNet101(c, k)}
-BANDS = dict(zip(NETS, (1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 10), strict=True)) | {"fcn": 3}
+BANDS = dict(zip(NETS, (1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 11, 10), strict=True)) | {"fcn": 3}
 
 
 @pytest.fixture(scope="module", params=[*NETS, *SLOW])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError
@@ -11,6 +12,9 @@ from graticule.models.layers import Image
 
 _LEAST_DEVIATION = 0.02
 """Added to a deviation before its logarithm: below a fiftieth of a band's own deviation all is smooth."""
+_USUAL_LOG = -2.0
+"""Taken from the logarithm, so that features lie about 0. No norm does this: the statistics of a batch of few windows
+tell which windows they are, and a net comes to lean on that."""
 
 
 class TextureNet(nn.Module):
@@ -47,19 +51,19 @@ class TextureNet(nn.Module):
             )
         self.sides = tuple(sides)
         features = in_channels * (1 + 2 * len(self.sides))
-        hidden: list[nn.Module] = [nn.BatchNorm2d(features)]
+        hidden: list[nn.Module] = []
         for layer in range(layers):
             inputs = channels if layer else features
             hidden += [nn.Conv2d(inputs, channels, 1), nn.GELU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*hidden)
         self.head = nn.Conv2d(channels, out_channels, 1)
 
-    def forward(self, x: Image) -> Image:
+    def forward(self, x: Image) -> Float[Tensor, "b k h w"]:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         features: Tensor = self.head(self.hidden(self.texture(x)))
         return features
 
-    def texture(self, x: Image) -> Image:
+    def texture(self, x: Image) -> Float[Tensor, "b features h w"]:
         """[b, bands, h, w] → [b, bands * (1 + 2 * sides), h, w]: the bands, then mean and log deviation per side."""
         # Sums of squares need the digits of float32, whatever the precision of the rest.
         with torch.autocast(x.device.type, enabled=False):
@@ -71,8 +75,8 @@ class TextureNet(nn.Module):
                 sums = _square_sums(parts, side)
                 number = sums[:, -1:].clamp(min=1)
                 mean, square = (sums[:, :-1] / number).chunk(2, dim=1)
-                deviation = (square - mean.square()).clamp(min=0).sqrt()
-                layers += [mean, (deviation + _LEAST_DEVIATION).log()]
+                variance = (square - mean.square()).clamp(min=0)
+                layers += [mean, (variance + _LEAST_DEVIATION**2).log() / 2 - _USUAL_LOG]
             return torch.cat(layers, dim=1)
 
 
