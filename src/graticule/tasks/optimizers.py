@@ -42,14 +42,14 @@ def cosine(
 
 
 def one_cycle(
-    step: int, steps: int, steps_per_epoch: int, *, rise: float = 0.3, start_factor: float = 0.04,
+    step: int, steps: int, steps_per_epoch: int, *, warmup_steps: int = 0, start_factor: float = 0.04,
     final_factor: float = 4e-6,
 ) -> float:  # fmt: skip
-    """Half a cosine up from `start_factor` over the share `rise` of the steps, another down to `final_factor`.
+    """Half a cosine up from `start_factor` over the warm-up (0: three tenths), another down to `final_factor`.
 
     The learning rate that is given is the highest (Smith & Topin 2018; the momentum stays as it is).
     """
-    top = max(1.0, rise * steps)
+    top = max(1.0, warmup_steps or 0.3 * steps)
     low, done = (start_factor, step / top) if step < top else (final_factor, 1 - (step - top) / max(1.0, steps - top))
     return low + (1 - low) * (1 - math.cos(math.pi * min(1.0, max(0.0, done)))) / 2
 

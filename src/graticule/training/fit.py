@@ -1,12 +1,14 @@
 """One training: from a task, its data and a run folder to checkpoints and logs; new or resumed."""
 
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 
@@ -22,6 +24,7 @@ from graticule.training.trackers import Card, make_trackers
 
 TRAINER: dict[str, Any] = {
     "max_epochs": 10,
+    "max_steps": -1,
     "accelerator": "auto",
     "devices": "auto",
     "num_nodes": 1,
@@ -31,9 +34,8 @@ TRAINER: dict[str, Any] = {
     "accumulate_grad_batches": 1,
     "val_every_n_epochs": 1,
     "log_every_n_steps": 50,
-    "limit_train_batches": 1.0,
-    "limit_val_batches": 1.0,
-    "limit_test_batches": 1.0,
+    "limit_train_batches": None,
+    "limit_val_batches": None,
     "sync_batchnorm": False,
     "deterministic": "warn",
     "compile": False,
@@ -44,8 +46,12 @@ CALLBACKS: dict[str, dict[str, Any]] = {
     "checkpoint": {"every_n_steps": 200, "monitor": None, "mode": "max", "top_k": 1},
     "early_stopping": {"patience": None, "monitor": None, "mode": "max", "min_delta": 0.0},
     "pictures": {"every_n_epochs": 1},
+    "telling": {"progress": True},
 }
-"""The options of the callbacks and their defaults. `patience` null: no early stopping."""
+"""The options of the callbacks and their defaults; a null `patience` never stops early.
+
+Where no metric to monitor is named, it is that of the first target: IoU for labels, MAE for values.
+"""
 
 TRACKER: dict[str, Any] = {"names": ["csv"], "project": "graticule", "entity": None, "offline": True}
 """The options of the trackers and their defaults."""
@@ -64,7 +70,7 @@ class Outcome:
 
 def fit(
     task: DensePrediction, datamodule: LightningDataModule, run: Run, *, seed: int = 42,
-    trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Mapping[str, Any]] | None = None,
+    trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Mapping[str, Any] | None] | None = None,
     tracker: Mapping[str, Any] | None = None, resume: bool = False, draw: Draw | None = None,
     further: Sequence[Callback] = (),
 ) -> Outcome:  # fmt: skip
@@ -87,33 +93,46 @@ def fit(
         CheckpointError: if the checkpoint to resume from cannot be used.
         Preempted: after SIGTERM, once the training has saved; it ends the process with status 75.
     """
-    options = _options(trainer, TRAINER, "trainer")
-    chosen = {name: _options((callbacks or {}).get(name), known, f"callbacks.{name}")
-              for name, known in CALLBACKS.items()}  # fmt: skip
-    _options(dict.fromkeys(callbacks or {}), CALLBACKS, "callbacks")
+    options, chosen = _options(trainer, TRAINER, "trainer"), _callback_options(callbacks)
+    tracking = _options(tracker, TRACKER, "tracker")
     task.compile_net = task.compile_net or bool(options.pop("compile"))
     checkpoint = run.last_checkpoint if resume and run.last_checkpoint.exists() else None
     if checkpoint is not None:
         read_checkpoint(checkpoint)
-    record = Record(make_trackers(_options(tracker, TRACKER, "tracker")["names"]), card(run, task, tracker or {}),
-                    options.pop("log_every_n_steps"))  # fmt: skip
+    trackers = make_trackers(tracking.pop("names"))
+    record = Record(trackers, card(run, task, tracking), options.pop("log_every_n_steps"))
     kept = Checkpoints(run, **_monitored(chosen["checkpoint"], task))
     clock = WaitingClock()
     throughput = Throughput(run, clock)
-    parts = [ExactResume(seed), record, throughput, Telling(throughput), *further, kept]
+    parts: list[Callback] = [ExactResume(seed, options.pop("max_steps")), record, throughput, *further, kept]
+    if chosen["telling"]["progress"]:
+        parts.append(Telling(throughput))
     if chosen["early_stopping"]["patience"] is not None:
         stopping = _monitored(chosen["early_stopping"], task)
         parts.append(Stopping(**stopping, check_on_train_epoch_end=stopping["monitor"].startswith("train/")))
     if draw is not None:
         parts.append(Pictures(draw, record, **chosen["pictures"]))
-    lightning = make_trainer(options, run, parts, clock)
-    with warnings.catch_warnings():
-        # Our loader resumes, reduces over processes and has no worker processes to add.
-        warnings.filterwarnings("ignore", message=".*(your dataloader is not resumable|sync_dist=True|num_workers).*")
+    with _quiet():
+        lightning = make_trainer(options, run, parts, clock)
         lightning.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     record.finish("finished")
     best = kept.best if kept.best.exists() else run.last_checkpoint
     return Outcome(best, kept.best_score, dict(task.val_metrics), lightning.current_epoch, lightning.global_step)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Lightning's hints: our loader resumes, sums over processes and has no worker processes to add."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in ("your dataloader is not resumable", "sync_dist=True", "num_workers", "LeafSpec"):
+                warnings.filterwarnings("ignore", message=f".*{text}.*")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def make_trainer(options: dict[str, Any], run: Run, callbacks: list[Callback], clock: WaitingClock) -> Trainer:
@@ -138,17 +157,13 @@ def make_trainer(options: dict[str, Any], run: Run, callbacks: list[Callback], c
         raise ConfigError(f"the trainer cannot be set up: {reason} Change it under `trainer`.") from error
 
 
-def card(run: Run, task: DensePrediction, tracker: Mapping[str, Any]) -> Card:
-    """What trackers are told: names from the run's manifest, the task's config, the trackers' options."""
+def card(run: Run, task: DensePrediction, tracking: Mapping[str, Any]) -> Card:
+    """What trackers are told: names from the run's manifest, the task's config, project and account."""
     manifest = run.read_manifest() if run.manifest.exists() else {}
-    told = {key: value for key, value in tracker.items() if key in ("project", "entity", "offline")}
     return Card(
         run, name=manifest.get("name", run.folder.name), id=manifest.get("id", run.folder.name), config=task.config,
-        group=manifest.get("tune_name"), job=manifest.get("cv_name"), **(_TOLD | told),
+        group=manifest.get("tune_name"), job=manifest.get("cv_name"), **tracking,
     )  # fmt: skip
-
-
-_TOLD = {key: value for key, value in TRACKER.items() if key != "names"}
 
 
 def _options(given: Mapping[str, Any] | None, known: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -158,8 +173,12 @@ def _options(given: Mapping[str, Any] | None, known: Mapping[str, Any], where: s
     return {**known, **(given or {})}
 
 
+def _callback_options(given: Mapping[str, Mapping[str, Any] | None] | None) -> dict[str, dict[str, Any]]:
+    chosen = _options(given, CALLBACKS, "callbacks")
+    return {name: _options(chosen[name], known, f"callbacks.{name}") for name, known in CALLBACKS.items()}
+
+
 def _monitored(options: Mapping[str, Any], task: DensePrediction) -> dict[str, Any]:
-    """The options with the metric to monitor: of the first target, IoU for labels and MAE for values, if none given."""
     if options["monitor"] is not None:
         return dict(options)
     labels = task.targets[0].is_categorical

@@ -118,14 +118,14 @@ class Record(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that the task found."""
-        self.log(trainer, pl_module.val_metrics)  # type: ignore[arg-type]
+        self.send(trainer, pl_module.val_metrics)  # type: ignore[arg-type]
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the trackers, whatever happened."""
         stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
         self.finish("preempted" if isinstance(exception, SystemExit) else "interrupted" if stopped else "failed")
 
-    def log(self, trainer: Trainer, values: Mapping[str, float]) -> None:
+    def send(self, trainer: Trainer, values: Mapping[str, float]) -> None:
         """Send values to all trackers, from the first process."""
         if self._started:
             for tracker in self.trackers:
@@ -151,7 +151,7 @@ class Record(Callback):
         self.card.run.update_manifest(state=state)
 
     def _log_interval(self, trainer: Trainer) -> None:
-        self.log(trainer, self.interval.take(self.names) | {"learning_rate": self._rate})
+        self.send(trainer, self.interval.take(self.names) | {"learning_rate": self._rate})
 
 
 class Pictures(Callback):

@@ -25,10 +25,12 @@ class ExactResume(Callback):
 
     Args:
         seed: of the run.
+        max_steps: optimiser steps after which training ends in the midst of an epoch; -1 is no limit. Lightning's own
+            limit would change how it resumes.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, max_steps: int = -1) -> None:
+        self.seed, self.max_steps = seed, max_steps
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin at the first batch of the first epoch, and plan the steps of the schedule."""
@@ -37,7 +39,9 @@ class ExactResume(Callback):
         limit = trainer.limit_train_batches
         batches = min(len(loader), limit) if isinstance(limit, int) else int(len(loader) * limit)
         per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-        pl_module.planned = (per_epoch * (trainer.max_epochs or 1), per_epoch)  # type: ignore[assignment]
+        steps = per_epoch * (trainer.max_epochs or 1)
+        planned = (min(steps, self.max_steps) if self.max_steps >= 0 else steps, per_epoch)
+        pl_module.planned = planned  # type: ignore[assignment]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note how many samples a step of all processes takes: a position counts in these."""
@@ -61,6 +65,20 @@ class ExactResume(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed what the net draws in this batch."""
         torch.manual_seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop when the steps are done."""
+        self._limit(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once if the steps were done before."""
+        self._limit(trainer)
+
+    def _limit(self, trainer: Trainer) -> None:
+        if 0 <= self.max_steps <= trainer.global_step:
+            trainer.should_stop = True
 
 
 def position(checkpoint: dict[str, Any]) -> tuple[int, int]:

@@ -34,15 +34,15 @@ class Checkpoints(Checkpoint):
 
     Args:
         run: in whose folder to save.
-        every_n_steps: optimiser steps between two savings within an epoch; 0 saves after each epoch only.
+        every_n_steps: optimiser steps between two savings within an epoch; None saves after each epoch only.
         monitor: the metric by which epochs are ranked; None ranks none.
         mode: whether the highest or the lowest is best.
         top_k: how many of the best epochs to keep.
     """
 
     def __init__(
-        self, run: Run, *, every_n_steps: int = 200, monitor: str | None = None, mode: Literal["min", "max"] = "max",
-        top_k: int = 1,
+        self, run: Run, *, every_n_steps: int | None = 200, monitor: str | None = None,
+        mode: Literal["min", "max"] = "max", top_k: int = 1,
     ) -> None:  # fmt: skip
         self.run, self.every_n_steps, self.monitor, self.mode, self.top_k = run, every_n_steps, monitor, mode, top_k
         self.ranked: dict[str, float] = {}
@@ -87,8 +87,8 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if it is time or the training is asked to go away."""
-        last = trainer.is_last_batch
-        if trainer.global_step == self._step_before or last:
+        ends = trainer.is_last_batch or trainer.should_stop
+        if trainer.global_step == self._step_before or ends:
             return
         asked = self._all_asked(trainer)
         if asked or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
