@@ -53,12 +53,24 @@ def test_a_batch_is_what_the_store_holds(raster):
     assert batch[INDEX].tolist() == [4, 2]
     known = stored["y"] != 255
     assert np.array_equal(batch[VALID]["landcover"], known)
-    assert batch[TARGETS]["landcover"].dtype == torch.int64
+    assert batch[TARGETS]["landcover"].dtype == torch.int8
     assert np.array_equal(batch[TARGETS]["landcover"], np.where(known, stored["y"], 0))
     assert np.array_equal(batch[TARGETS]["height"], stored["height"])
     areas = np.stack([raster.grid(index).areas() for index in (4, 2)])
     assert batch[AREA].dtype == torch.float32
     assert np.allclose(batch[AREA], areas, rtol=1e-6)
+
+
+def test_legends_of_any_length_keep_their_labels(tmp_path):
+    def label(number):
+        return np.arange(36, dtype=np.uint8).reshape(6, 6) * 7 + 10
+
+    store = raster_world(tmp_path / "store", degrees=30.0, classes=255, y=label)
+    batch = BatchReader(store)([(0, 0, 0)])
+    known = label(0) != 255
+    assert not known.all()
+    assert batch[TARGETS]["landcover"].dtype == torch.int16
+    assert np.array_equal(batch[TARGETS]["landcover"][0], np.where(known, label(0), 0))
 
 
 def test_areas_of_all_samples_add_to_the_sphere(raster, sphere):
