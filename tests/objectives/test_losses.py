@@ -1,4 +1,4 @@
-"""One law for all losses: only valid pixels count; and each loss against an answer known on paper or another library."""
+"""One law for all losses: only valid pixels count; each loss against an answer on paper or of another library."""
 
 import math
 from collections.abc import Callable

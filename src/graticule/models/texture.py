@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError
-from graticule.models.layers import Image
+from graticule.models.layers import Image, Logits
 
 _LEAST_DEVIATION = 0.02
 """Added to a deviation before its logarithm: below a fiftieth of a band's own deviation all is smooth."""
@@ -58,7 +58,7 @@ class TextureNet(nn.Module):
         self.hidden = nn.Sequential(*hidden)
         self.head = nn.Conv2d(channels, out_channels, 1)
 
-    def forward(self, x: Image) -> Float[Tensor, "b k h w"]:
+    def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
         features: Tensor = self.head(self.hidden(self.texture(x)))
         return features
