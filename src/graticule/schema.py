@@ -12,10 +12,10 @@ from graticule.errors import StoreError
 IGNORE = 255
 """The stored value of a class label that is not known. Values (heights, depths) use NaN."""
 
-# The fields of a batch, a plain dict: `x` [b, c, *space] as the sensor gave it (the type of the store, before scaling),
+# The fields of a batch, a plain dict: `x` [b, c, *space] as the sensor gave it (in the store's type, before scaling),
 # `seen` [b, *space] bool (False: no input there; the task fills it), `targets` {name: [b, *space]} (classes as signed
-# integers, float32 values; 0 where unknown), `valid` {name: [b, *space] bool}, `area` [b, *space] float32 (pixel area in
-# steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere).
+# integers, float32 values; 0 where unknown), `valid` {name: [b, *space] bool}, `area` [b, *space] float32 (pixel area
+# in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere).
 X, SEEN, TARGETS, VALID, AREA, INDEX = "x", "seen", "targets", "valid", "area", "index"
 
 BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "other"]
