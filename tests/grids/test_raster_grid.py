@@ -245,7 +245,7 @@ def test_a_grid_of_a_file(tmp_path):
 def test_a_file_without_crs_is_refused_by_name(tmp_path):
     path = tmp_path / "tile.tif"
     profile = {"driver": "GTiff", "height": 4, "width": 5, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", transform=from_origin(0, 0, 1, 1), **profile) as file:
+    with rasterio.open(path, "w", transform=from_origin(5, 5, 2, 2), **profile) as file:
         file.write(np.zeros((1, 4, 5), np.uint8))
     with rasterio.open(path) as file, pytest.raises(GridError) as error:
         RasterGrid.of_dataset(file)

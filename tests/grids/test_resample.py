@@ -122,9 +122,10 @@ def test_nearest_keeps_type_and_says_where_nothing_is():
     assert np.isnan(found[:5]).all()
 
 
+@pytest.mark.parametrize("target", [SPHERE, HealpixGrid(4), HealpixGrid(128), GLOBE], ids=repr)
 @pytest.mark.parametrize("method", ["bilinear", "area"])
-def test_means_are_float32_of_everything_but_float64(method):
-    made = resampler(GLOBE, SPHERE, method)
+def test_means_are_float32_of_everything_but_float64(method, target):
+    made = resampler(GLOBE, target, method)
     assert made.values(np.ones(GLOBE.shape, np.uint8))[0].dtype == np.float32
     assert made.values(np.ones(GLOBE.shape, np.float32))[0].dtype == np.float32
     assert made.values(np.ones(GLOBE.shape))[0].dtype == np.float64

@@ -56,7 +56,7 @@ class Resampler:
         if self.weights is None:
             own = self.target.areas().reshape(-1) if self.method == "area" else 1.0
             return np.where(self.nearest >= 0, own, 0.0)
-        return np.asarray(self.weights.sum(axis=1)).reshape(-1)
+        return self.weights @ np.ones(self.source.size)
 
     def values(
         self, values: Num[np.ndarray, "*axes"], valid: Bool[np.ndarray, "*space"] | None = None
@@ -130,6 +130,8 @@ class Resampler:
         place, there = self._place
         there = there.copy() if seen is None else there & seen[place]
         out = np.take(flat, place, axis=1)
+        if self.method != "nearest":
+            out = out.astype(_mean_type(out), copy=False)
         if not there.all():
             out[:, ~there] = np.nan if np.issubdtype(out.dtype, np.floating) else 0
         return out, there
@@ -142,12 +144,17 @@ class Resampler:
         self, weights: sparse.csr_array, flat: np.ndarray, seen: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         kept = flat if seen is None else np.where(seen, flat, 0)
-        scale = self._scale if seen is None else _inverse(weights @ seen.astype(np.float64))
-        out = np.empty((len(flat), self.target.size), np.float64 if flat.dtype == np.float64 else np.float32)
+        exact = np.result_type(weights.dtype, flat.dtype)
+        scale = self._scale if seen is None else _inverse(weights @ seen.astype(exact))
+        out = np.empty((len(flat), self.target.size), _mean_type(flat))
         # One channel after the other: a matrix of all channels would have to be transposed, which costs more.
         for channel, slice_ in enumerate(kept):
-            np.multiply(weights @ slice_.astype(np.float64), scale, out=out[channel], casting="same_kind")
+            np.multiply(weights @ slice_.astype(exact, copy=False), scale, out=out[channel], casting="same_kind")
         return out, ~np.isnan(scale)
+
+
+def _mean_type(values: np.ndarray) -> type[np.floating]:
+    return np.float64 if values.dtype == np.float64 else np.float32
 
 
 def _inverse(total: np.ndarray) -> np.ndarray:
@@ -184,19 +191,33 @@ def resampler(source: Grid, target: Grid, method: Method) -> Resampler:
 
 
 def _bilinear_weights(source: Grid, target: Grid) -> sparse.csr_array:
-    index, weights = source.neighbours_weights(*target.lonlat())
-    starts = np.arange(0, 4 * target.size + 1, 4)
-    return _rows(index.reshape(-1, 4), weights.reshape(-1, 4), (target.size, source.size), starts)
+    lon, lat = (axis.reshape(-1) for axis in target.lonlat())
+    # Single precision is enough between four pixels, and saves converting a whole source in single precision.
+    place, weights = _entries(target.size, 4, source, np.float32)
+    for start in range(0, target.size, _AT_ONCE // 4):
+        some = slice(start, start + _AT_ONCE // 4)
+        place[some], weights[some] = source.neighbours_weights(lon[some], lat[some])
+    return _rows(place, weights, (target.size, source.size), np.arange(0, 4 * target.size + 1, 4))
+
+
+def _entries(
+    rows: int, per_row: int, columns: Grid, kind: type[np.floating] = np.float64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the columns and the weights of a matrix with as many entries in each row."""
+    small = max(rows * per_row, columns.size) < 2**31
+    return np.empty((rows, per_row), np.int32 if small else np.int64), np.empty((rows, per_row), kind)
 
 
 def _rows(place: np.ndarray, weights: np.ndarray, shape: tuple[int, int], starts: np.ndarray) -> sparse.csr_array:
-    """The CSR matrix with `weights` at the columns `place`, -1 being none; row i takes those from `starts[i]`."""
-    small = np.int32 if max(place.size, shape[1]) < 2**31 else np.int64
-    data = np.where(place >= 0, weights, 0.0).reshape(-1)
-    columns = np.maximum(place, 0).astype(small, copy=False).reshape(-1)
-    matrix = sparse.csr_array((data, columns, starts.astype(small)), shape=shape)
-    if not (data > 0).all():
-        matrix.eliminate_zeros()
+    """The CSR matrix with `weights` at the columns `place`, -1 being none; row i takes those from `starts[i]`.
+
+    Both are changed in place, since they are large.
+    """
+    nowhere = place < 0
+    if nowhere.any():
+        weights[nowhere], place[nowhere] = 0.0, 0
+    matrix = sparse.csr_array((weights.reshape(-1), place.reshape(-1), starts.astype(place.dtype)), shape=shape)
+    matrix.eliminate_zeros()
     if place.shape[1] > 1:
         matrix.sum_duplicates()
     return matrix
@@ -236,8 +257,7 @@ def _parts_within(fine: Grid, coarse: Grid, per_side: int, pixels: np.ndarray | 
     """Steradians of the fine grid's pixels in each pixel of the coarse grid, [fine, coarse]; of some rows only."""
     pixels = np.arange(fine.size) if pixels is None else pixels
     areas = fine.areas().reshape(-1)
-    place = np.empty((len(pixels), per_side**2), np.int64 if coarse.size >= 2**31 else np.int32)
-    weights = np.empty(place.shape)
+    place, weights = _entries(len(pixels), per_side**2, coarse)
     step = max(1, _AT_ONCE // per_side**2)
     for start in range(0, len(pixels), step):
         some = slice(start, start + step)
