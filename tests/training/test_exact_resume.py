@@ -5,10 +5,10 @@ import os
 import signal
 
 import pytest
+import tiny
 import torch
 from lightning.pytorch import Callback
 
-import tiny
 from graticule.errors import CheckpointError
 from graticule.runs import Run
 from graticule.training.checkpoints import read_checkpoint
@@ -91,7 +91,8 @@ def undisturbed(store, tmp_path_factory):
         ("on_train_epoch_start", 2, 2, 0, {}),  # saved at the end of an epoch
         ("on_train_batch_end", 12, 0, 0, {"ema": 0.9}),
         ("on_train_batch_end", 11, 0, 2, {"accumulate": 2, "every": 2}),
-        ("on_train_epoch_start", 3, 0, 0, {"patience": 1, "epochs": 5}),
+        ("on_train_epoch_start", 2, 0, 0, {"patience": 1, "epochs": 5}),
+        ("on_train_end", 1, 0, 0, {"patience": 1, "epochs": 5}),  # stopped early, saved, not yet finished
     ],
 )
 def test_a_killed_run_resumes_to_the_same_bits(store, undisturbed, tmp_path, hook, times, before, after, options):
@@ -99,6 +100,10 @@ def test_a_killed_run_resumes_to_the_same_bits(store, undisturbed, tmp_path, hoo
     assert killed == -signal.SIGKILL
     tiny.train(store, tmp_path, resume=True, workers=after, **(SHAPE | options))
     assert_same_run(tmp_path, undisturbed(**options))
+
+
+def test_patience_ends_a_run_early(undisturbed):
+    assert read_checkpoint(Run(undisturbed(patience=1, epochs=5)).last_checkpoint)["global_step"] < 5 * 9
 
 
 def test_a_run_killed_again_and_again_is_still_the_same(store, undisturbed, tmp_path):

@@ -112,9 +112,13 @@ class BatchSampler:
         return [(epoch, first + place, int(self.samples[one])) for place, one in enumerate(chosen)]
 
     def __iter__(self) -> Iterator[list[Entry]]:
-        epoch, start = self.epoch, self.start_batch
+        return self._batches(self.epoch, self.start_batch)
+
+    def _batches(self, epoch: int, start: int) -> Iterator[list[Entry]]:
+        # The position is used up by the first batch taken: a trainer makes an iterator just to see that it can.
         self.start_batch = 0
-        return (self.batch(epoch, number) for number in range(start, len(self)))
+        for number in range(start, len(self)):
+            yield self.batch(epoch, number)
 
     def _make_order(self, epoch: int) -> np.ndarray:
         count = len(self) * self.batch_size * self.world

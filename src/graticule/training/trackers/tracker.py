@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Card:
     job: str | None = None
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Called on the first process only, in the order start, (log, picture, flush) ..., checkpoint, finish."""
 
