@@ -28,7 +28,7 @@ def windows(path, scene, places, side=16, **options):
 @pytest.fixture(scope="module")
 def worlds_of_both_kinds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worlds")
-    return raster_world(folder / "raster"), healpix_world(folder / "sphere", per_parent=1)
+    return raster_world(folder / "raster", side=12), healpix_world(folder / "sphere", parent_nside=1, per_parent=1)
 
 
 @settings(max_examples=10, deadline=None)
@@ -53,7 +53,7 @@ def test_whole_windows_that_straddle_blocks_do_share_ground(worlds_of_both_kinds
         assert shared == count * np.prod(store.space) > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     places=st.lists(st.tuples(st.integers(-5, 60), st.integers(-5, 60)), min_size=2, max_size=8),
     parts=st.lists(st.sampled_from(PARTS), min_size=8, max_size=8),
@@ -147,7 +147,7 @@ def test_a_leak_is_told_in_one_line_and_refused(worlds_of_both_kinds):
     assert clean.summary == "no two parts share ground, content or a parent"
     clean.refuse()
     report = audit(store, assign(store, method="none"))
-    told = "train and val share 2592 pixels of ground, 72 equal samples, 36 parents (such as p000)"
+    told = "train and val share 2592 pixels of ground, 18 equal samples, 9 parents (such as p000)"
     assert report.summary.startswith(told)
     with pytest.raises(SplitError, match=r"^the split leaks: train and val .* with split.allow_leaks=true"):
         report.refuse()

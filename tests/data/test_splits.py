@@ -41,7 +41,7 @@ METHODS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     choice=st.sampled_from(METHODS),
     folds=st.sampled_from(["kfold", "stratified", "shuffle", "region", "region-stratified"]),
