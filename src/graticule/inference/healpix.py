@@ -1,0 +1,114 @@
+"""Whole spheres: nested windows with a halo of their true neighbours, cropped to the core; constant memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Num
+from torch import Tensor
+
+from graticule.errors import GridError
+from graticule.grids.healpix import HealpixGrid
+from graticule.grids.windows import healpix_halo, morton, morton_inverse
+from graticule.inference.stitch import Predict
+
+ReadCells = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Nested cell ids [*shape] (-1: none) in; x [c, *shape] and seen bool [*shape] out."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Finished cells of a sphere, in the order of its grid.
+
+    Attributes:
+        start: offset of the first cell in the grid.
+        x: what was read, [c, cells].
+        seen: where there was input, [cells].
+        fields: for each target float32 [k, cells] or [cells]; without meaning where nothing was seen.
+    """
+
+    start: int
+    x: Num[np.ndarray, "c cells"]
+    seen: Bool[np.ndarray, " cells"]
+    fields: dict[str, Float32[np.ndarray, "*k cells"]]
+
+
+def on_squares(predict: Predict) -> Predict:
+    """A predictor of nested windows as one of squares [b, c, side, side], side a power of two.
+
+    A square with a halo is no nested window; but a net that sees nested windows as squares sees no difference.
+    """
+
+    def of_squares(x: Tensor, seen: Tensor) -> dict[str, Tensor]:
+        side = x.shape[-1]
+        to_cells = torch.from_numpy(morton_inverse(side).copy()).to(x.device)
+        to_square = torch.from_numpy(morton(side).reshape(-1).copy()).to(x.device)
+        answer = predict(x.flatten(-2)[..., to_cells], seen.flatten(-2)[..., to_cells])
+        return {name: v[..., to_square.to(v.device)].unflatten(-1, (side, side)) for name, v in answer.items()}
+
+    return of_squares
+
+
+def core_of(grid: HealpixGrid, window: int) -> tuple[int, int]:
+    """Core and halo of the windows of `window` x `window` cells that walk over `grid`: half and a quarter of it.
+
+    A core is the children of one cell, so it is smaller where the grid's parents are.
+
+    Raises:
+        GridError: if the window is no power of two from 4, or wider than the grid allows.
+    """
+    if window < 4 or window & (window - 1):
+        raise GridError(f"a window of {window} cells does not fit the sphere; it must be a power of two from 4.")
+    core = min(window // 2, int(np.sqrt(grid.children)))
+    halo = (window - core) // 2
+    if core < 2 or halo > grid.nside:
+        raise GridError(
+            f"windows of {window} cells are too wide for nside {grid.nside} and its parents; "
+            f"give a window of at most {max(4, 2 * core)}, on nside 2 or more."
+        )
+    return core, halo
+
+
+def walk_sphere(
+    read: ReadCells, grid: HealpixGrid, predict_square: Predict, *, window: int = 64, batch_size: int = 8
+) -> Iterator[Block]:
+    """Predict all cells of a grid, in its order, in blocks of `batch_size` cores.
+
+    Each window is a square of `window` cells on a side: a core of half that side, with a halo that is read from the
+    true neighbours, over the seams of base pixels too. Only the core is kept. So no cell is predicted near the edge of
+    a window, at the cost of predicting each four times.
+
+    Args:
+        read: reads cells of the scene.
+        grid: whole sphere, or the children of some parents.
+        predict_square: squares in, fields out (see `on_squares`).
+        window: side of a net's input, a power of two.
+        batch_size: windows that are predicted together.
+
+    Raises:
+        GridError: if the window does not fit the grid.
+    """
+    core, halo = core_of(grid, window)
+    inner = slice(halo, halo + core)
+    order = morton_inverse(core)
+    for start in range(0, grid.size, core * core * batch_size):
+        stop = min(start + core * core * batch_size, grid.size)
+        firsts = [int(grid.window(place, core * core).cell_ids()[0]) for place in range(start, stop, core * core)]
+        ids = np.stack([healpix_halo(grid.nside, first, core, halo) for first in firsts])
+        x, seen = read(ids)
+        answer = predict_square(
+            torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1), dtype=np.float32)), torch.from_numpy(seen)
+        )
+        fields = {
+            name: _cells(values[..., inner, inner].float().cpu().numpy(), order) for name, values in answer.items()
+        }
+        yield Block(
+            start, _cells(x[..., inner, inner].swapaxes(0, 1), order), _cells(seen[:, inner, inner], order), fields
+        )
+
+
+def _cells(squares: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Squares [b, *k, side, side] as cells [*k, b * side²], one core after the other."""
+    flat = squares.reshape(*squares.shape[:-2], -1)[..., order]
+    return np.moveaxis(flat, 0, -2).reshape(*flat.shape[1:-1], -1)
