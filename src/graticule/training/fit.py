@@ -36,6 +36,7 @@ TRAINER: dict[str, Any] = {
     "log_every_n_steps": 50,
     "limit_train_batches": None,
     "limit_val_batches": None,
+    "limit_test_batches": None,
     "sync_batchnorm": False,
     "deterministic": "warn",
     "compile": False,
@@ -46,9 +47,8 @@ CALLBACKS: dict[str, dict[str, Any]] = {
     "checkpoint": {"every_n_steps": 200, "monitor": None, "mode": "max", "top_k": 1},
     "early_stopping": {"patience": None, "monitor": None, "mode": "max", "min_delta": 0.0},
     "pictures": {"every_n_epochs": 1},
-    "telling": {"progress": True},
 }
-"""The options of the callbacks and their defaults; a null `patience` never stops early.
+"""The options of the callbacks and their defaults; a null `patience` never stops early. `progress` is a switch.
 
 Where no metric to monitor is named, it is that of the first target: IoU for labels, MAE for values.
 """
@@ -70,7 +70,7 @@ class Outcome:
 
 def fit(
     task: DensePrediction, datamodule: LightningDataModule, run: Run, *, seed: int = 42,
-    trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Mapping[str, Any] | None] | None = None,
+    trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Any] | None = None,
     tracker: Mapping[str, Any] | None = None, resume: bool = False, draw: Draw | None = None,
     further: Sequence[Callback] = (),
 ) -> Outcome:  # fmt: skip
@@ -82,7 +82,7 @@ def fit(
         run: the run folder.
         seed: of what the net draws in training.
         trainer: see `TRAINER`.
-        callbacks: see `CALLBACKS`.
+        callbacks: see `CALLBACKS`; `progress` false tells nothing.
         tracker: see `TRACKER`.
         resume: go on from `last.ckpt`, bit for bit as if never interrupted; from the beginning if there is none yet.
         draw: makes the picture of examples that goes to the trackers; None makes none.
@@ -105,7 +105,7 @@ def fit(
     clock = WaitingClock()
     throughput = Throughput(run, clock)
     parts: list[Callback] = [ExactResume(seed, options.pop("max_steps")), record, throughput, *further, kept]
-    if chosen["telling"]["progress"]:
+    if chosen.pop("progress"):
         parts.append(Telling(throughput))
     if chosen["early_stopping"]["patience"] is not None:
         stopping = _monitored(chosen["early_stopping"], task)
@@ -173,9 +173,11 @@ def _options(given: Mapping[str, Any] | None, known: Mapping[str, Any], where: s
     return {**known, **(given or {})}
 
 
-def _callback_options(given: Mapping[str, Mapping[str, Any] | None] | None) -> dict[str, dict[str, Any]]:
-    chosen = _options(given, CALLBACKS, "callbacks")
-    return {name: _options(chosen[name], known, f"callbacks.{name}") for name, known in CALLBACKS.items()}
+def _callback_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    chosen = _options(given, {**CALLBACKS, "progress": True}, "callbacks")
+    for name, known in CALLBACKS.items():
+        chosen[name] = _options(chosen[name], known, f"callbacks.{name}")
+    return chosen
 
 
 def _monitored(options: Mapping[str, Any], task: DensePrediction) -> dict[str, Any]:
