@@ -22,7 +22,7 @@ def test_a_constant_stays_constant(source, target, method, constant):
     values, valid = resampler(source, target, method).values(np.full((2, *source.shape), constant))
     assert valid.all()
     assert values.shape == (2, *target.shape)
-    np.testing.assert_allclose(values, constant, rtol=1e-12)
+    np.testing.assert_allclose(values, constant, rtol=1e-12, atol=1e-300)
 
 
 @pytest.mark.parametrize("source", WHOLE, ids=repr)
@@ -156,16 +156,18 @@ def test_validity_of_one_channel_is_that_of_all():
     assert np.allclose(found[:, there], 1, rtol=1e-12)
 
 
-def test_majority_by_area_not_by_count():
-    """Near the pole a pixel is small: two in the lower of two rows outweigh three... known on paper."""
-    source = RasterGrid(3, 1, (30.0, 0.0, 0.0, 0.0, -30.0, 90.0), "EPSG:4326")  # 60-90, 30-60, 0-30: 0.134, 0.366, 0.5
-    target = RasterGrid(1, 1, (30.0, 0.0, 0.0, 0.0, -90.0, 90.0), "EPSG:4326")
-    made = resampler(source, target, "area")
-    assert made.labels(np.array([[1], [1], [2]], np.uint8)).item() == 1 or made.total.item() == pytest.approx(np.pi / 6)
-    assert made.labels(np.array([[2], [3], [1]], np.uint8)).item() == 1
-    assert made.labels(np.array([[2], [3], [255]], np.uint8)).item() == 3
-    assert made.labels(np.array([[255], [255], [255]], np.uint8)).item() == 255
-    assert made.labels(np.array([[9], [0], [0]], np.uint8), ignore=0).item() == 9
+def test_majority_is_by_area_not_by_count():
+    """Of nine pixels from 90° to 0°, the five north of 40° have 36 % of the area."""
+    source = RasterGrid(9, 1, (10.0, 0.0, 0.0, 0.0, -10.0, 90.0), "EPSG:4326")
+    made = resampler(source, RasterGrid(1, 1, (10.0, 0.0, 0.0, 0.0, -90.0, 90.0), "EPSG:4326"), "area")
+    assert made.total.item() == pytest.approx(np.deg2rad(10.0))
+    labels = np.array([1] * 5 + [2] * 4, np.uint8)[:, None]
+    assert made.labels(labels).item() == 2
+    assert made.labels(np.where(labels == 2, np.uint8(255), labels)).item() == 1
+    assert made.labels(labels, ignore=2).item() == 1
+    assert made.labels(np.full((9, 1), 255, np.uint8)).item() == 255
+    mean, _ = made.values(labels.astype(np.float64))
+    assert mean.item() == pytest.approx(2 - (1 - np.sin(np.deg2rad(40.0))))
 
 
 def test_equal_shares_go_to_the_smaller_class():
