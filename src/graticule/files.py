@@ -5,7 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from graticule.errors import OutputError
@@ -46,7 +46,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system even removing what is not there fails.
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager

@@ -88,20 +88,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
-                # torch turns a failed write of the file into its own kind of error; the file knows the reason.
-                file.flush()
-                raise OSError(*_reason(error)) from error
+                # torch covers a failed write by a complaint about its own archive.
+                reason = error.__context__
+                raise (reason if isinstance(reason, OSError) else error) from None
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is run, whatever `weights_only` says."""
         return read_checkpoint(path)
-
-
-def _reason(error: RuntimeError) -> tuple[int, str]:
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return cause.errno, str(cause.strerror)
-    return 0, str(error).splitlines()[0]
 
 
 def same_file(path: Path, name: Path) -> None:
