@@ -1,0 +1,91 @@
+"""Configuration files named on the command line: YAML, TOML, or Python."""
+
+import runpy
+import tomllib
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from graticule.conf.choices import CHOICES, DEFAULTS
+from graticule.conf.overrides import Wishes, wishes
+from graticule.errors import ConfigError, nearest
+
+RUN_NAME = "__graticule_config__"
+"""`__name__` while a Python config file is read, so that its `if __name__ == "__main__"` stays asleep."""
+
+
+def read_config_file(path: Path) -> Wishes:
+    """What the file asks for: choices of groups (`model: unet`) and values, nested or by dotted keys.
+
+    A Python file defines `config` (a dict, or a list of key=value) or `get_config()` that returns one. It is executed,
+    because the user named it.
+
+    Raises:
+        ConfigError: if the file is missing, damaged, or holds something else.
+    """
+    if not path.is_file():
+        near = nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        hint = near if near.startswith("did") else "check the path."
+        raise ConfigError(f"there is no config file {path}; {hint}")
+    readers = {".py": _python, ".toml": _toml, ".yaml": _yaml, ".yml": _yaml}
+    if path.suffix not in readers:
+        raise ConfigError(f"{path} ends in '{path.suffix}'; a config file ends in .py, .toml or .yaml.")
+    content = readers[path.suffix](path)
+    if isinstance(content, list) and all(isinstance(word, str) for word in content):
+        return wishes(content)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} holds {type(content).__name__}; it must hold keys with values.")
+    return _wishes_of(content, path)
+
+
+def _wishes_of(content: Mapping[Any, Any], path: Path) -> Wishes:
+    asked = Wishes()
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise ConfigError(f"{path} has the key {key!r}; keys are text.")
+        if key in DEFAULTS and (value is None or isinstance(value, str)):
+            asked.groups[key] = value
+        else:
+            asked.values[key] = value
+    for group in ("model", "source"):  # a resolved config names its parts
+        section = asked.values.get(group)
+        if isinstance(section, Mapping) and section.get("name") in CHOICES[group]:
+            asked.groups.setdefault(group, section["name"])
+    return asked
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path} is no valid YAML ({getattr(error, 'problem', error)}{where}); mend it.") from error
+    except (OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]}); mend it.") from error
+
+
+def _toml(path: Path) -> Any:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML ({error}); mend it.") from error
+
+
+def _python(path: Path) -> Any:
+    try:
+        names = runpy.run_path(str(path), run_name=RUN_NAME)
+        if callable(names.get("get_config")):
+            return names["get_config"]()
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        where = f" in line {lines[-1]}" if lines else ""
+        raise ConfigError(f"{path} raised {type(error).__name__}{where}: {error}; mend it.") from error
+    if "config" not in names:
+        raise ConfigError(f"{path} defines neither `config` nor `get_config()`; define one of them.")
+    return names["config"]

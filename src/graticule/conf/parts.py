@@ -1,0 +1,92 @@
+"""Nets and sources by name: their classes, and the options that their signatures declare."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, create_model
+
+from graticule.errors import ConfigError, nearest
+
+Kind = Literal["model", "source"]
+
+NETS = {
+    "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
+    "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
+    "smp": "graticule.models.smp:SMP",
+    "unet": "graticule.models.unet:UNet",
+}
+SOURCES = {
+    "earth": "graticule.data.sources.earth:EarthSource",
+    "rasters": "graticule.data.sources.rasters:RastersSource",
+}
+PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}
+
+# What a part is given by the data and not by the configuration.
+_GIVEN = {"self", "in_channels", "out_channels"}
+
+
+def find_class(kind: Kind, name: str, trusted: Collection[str] = ()) -> type:
+    """The class of the net or source `name`, or of your own as `package.module:Class`.
+
+    Args:
+        kind: `model` or `source`.
+        name: as in the configuration.
+        trusted: packages beside this one that may be imported: those that the user named on the command line.
+
+    Raises:
+        ConfigError: if there is no such part, or its package has not been named on the command line.
+    """
+    if name in PARTS[kind]:
+        path = PARTS[kind][name]
+    elif ":" in name:
+        path = name
+        package = path.split(":")[0].split(".")[0]
+        if package != "graticule" and package not in trusted:
+            raise ConfigError(
+                f"{kind} '{name}' is code of the package '{package}', which the command line does not name; "
+                f"add --trust {package} if you trust it."
+            )
+    else:
+        raise ConfigError(f"no {kind} is named '{name}'; {nearest(name, PARTS[kind])}")
+    module, _, attribute = path.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{kind} '{name}' cannot be imported ({error}); give it as package.module:Class.") from error
+    if not inspect.isclass(found):
+        raise ConfigError(f"{kind} '{name}' is no class; give it as package.module:Class.")
+    return found
+
+
+def option_names(kind: Kind, name: str, trusted: Collection[str] = ()) -> list[str]:
+    """The options that the part's signature declares."""
+    return list(_parameters(find_class(kind, name, trusted)))
+
+
+def fill_options(kind: Kind, name: str, options: Mapping[str, Any], trusted: Collection[str] = ()) -> dict[str, Any]:
+    """All options of the part as plain data: those given, checked against its signature, and the defaults.
+
+    Raises:
+        pydantic.ValidationError: if an option is unknown, missing, or of the wrong type or value.
+        ConfigError: if there is no such part.
+    """
+    found = find_class(kind, name, trusted)
+    hints = get_type_hints(found.__init__)
+    fields: dict[str, Any] = {
+        key: (hints.get(key, Any), ... if entry.default is entry.empty else entry.default)
+        for key, entry in _parameters(found).items()
+    }
+    made = create_model(f"{found.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
+    return made(**options).model_dump(mode="json")
+
+
+def _parameters(found: type) -> dict[str, inspect.Parameter]:
+    entries = inspect.signature(found.__init__).parameters.items()  # type: ignore[misc]
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {key: entry for key, entry in entries if key not in _GIVEN and entry.kind not in variadic}

@@ -1,0 +1,319 @@
+"""The configuration as one typed tree. Every value is checked here, before any data is opened.
+
+The docstring under a field is its line in the reference (`docs/reference/configuration.md`).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Literal["train", "val", "test"]
+LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog"]
+OptimizerName = Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"]
+ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential"]
+TrackerName = Literal["csv", "tensorboard", "wandb", "mlflow", "comet"]
+
+
+class Section(BaseModel):
+    """An immutable part of the tree; a key that it does not have is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True, protected_namespaces=()
+    )
+
+
+class OpenSection(Section):
+    """A section whose further keys are options of the part that it names; that part checks them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def options(self) -> dict[str, Any]:
+        """The further keys, which the section itself does not declare."""
+        return dict(self.model_extra or {})
+
+
+class RunConfig(Section):
+    """The run and its folder."""
+
+    name: str | None = None
+    """Name of the run; runs of one name differ by random state only. A random one if null."""
+    seed: NotNegative = 42
+    """Seed of everything that is drawn: first weights, order of samples, augmentation, dropout."""
+    output_root: str = "runs"
+    """Folder under which run folders are made. The variable OUTPUT_ROOT gives the default."""
+
+
+class SourceConfig(OpenSection):
+    """Where samples come from. The further keys are the options of the source."""
+
+    name: str
+    """Name of the source."""
+
+
+class AugmentConfig(Section):
+    """Random changes of a training sample, each a function of seed, epoch and sample."""
+
+    d4: bool = False
+    """Flip and turn by quarters: the eight symmetries of a square."""
+    crop: Positive | None = None
+    """Side in pixels of a random crop; null trains on whole windows."""
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of the brightness of optical bands."""
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of the contrast of optical bands."""
+
+
+class DataConfig(Section):
+    """The store and how batches are made of it."""
+
+    store: str | None = None
+    """Folder of the store. If null: `<source>-<grid>` under DATA_ROOT, or under `stores`."""
+    batch_size: Positive = 16
+    """Samples of one training batch on one device."""
+    eval_batch_size: Positive | None = None
+    """Samples of one batch when validating and evaluating; as `batch_size` if null."""
+    num_workers: NotNegative = 0
+    """Threads that read ahead. The result does not depend on it."""
+    bands: list[str] | None = None
+    """Names of the bands to use; all if null."""
+    targets: list[str] | None = None
+    """Names of the targets to read; all if null."""
+    balance: bool = False
+    """Centre crops on classes drawn evenly, so that rare classes are seen as often as common ones."""
+    repeats: Positive = 1
+    """How often one epoch draws each sample."""
+    augment: AugmentConfig = AugmentConfig()
+
+
+class SplitConfig(Section):
+    """Which samples train, validate, test."""
+
+    method: Literal["random", "region", "sample", "parent", "block", "none"] = "block"
+    """Random samples, whole regions, named samples, whole parents, blocks of degrees on the Earth, or no split."""
+    by: float | str | list[str] | list[float] | None = None
+    """The regions, samples or parents that test; the share that tests (`random`); the side in degrees (`block`)."""
+    shares: tuple[Share, Share, Share] = (0.7, 0.15, 0.15)
+    """Shares of train, val and test where they are drawn."""
+    seed: NotNegative = 42
+    """Seed of what is drawn, apart from the run's seed so that all runs share one split."""
+    fold_method: Literal["kfold", "stratified", "shuffle", "region", "region-stratified", "block", "none"] = "kfold"
+    """How what does not test is cut into folds, of which one validates; blocks are drawn at once unless `block`."""
+    total_folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds."""
+    fold: NotNegative = 0
+    """The fold that validates, from 0."""
+    allow_leaks: bool = False
+    """Train even though parts share ground, content or parents."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SplitConfig":
+        if abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"split.shares {list(self.shares)} add to {sum(self.shares):g}; they must add to 1")
+        if self.fold >= self.total_folds:
+            raise ValueError(f"split.fold is {self.fold}; it must be below split.total_folds={self.total_folds}")
+        return self
+
+
+class NetConfig(OpenSection):
+    """The net. The further keys are the arguments of its class."""
+
+    name: str
+    """Name of the net, or `package.module:Class` for your own."""
+
+
+class LossConfig(OpenSection):
+    """One term of a target's loss. The further keys are the options of that loss."""
+
+    name: LossName
+    """Name of the loss."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the term in the sum."""
+
+
+class TaskConfig(Section):
+    """What is learnt and what counts as an error."""
+
+    losses: dict[str, list[LossConfig]] | None = None
+    """The terms of the loss of each target. If null: cross-entropy for classes and binary targets, L1 for values."""
+    area_weighted: bool = False
+    """Weigh each pixel by its area on the Earth in losses and validation metrics."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Keep a running mean of the weights with this decay, and validate and predict with it."""
+
+
+class OptimizerConfig(OpenSection):
+    """The optimiser. The further keys are its options."""
+
+    name: OptimizerName = "adamw"
+    """Name of the optimiser."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Highest learning rate."""
+
+
+class ScheduleConfig(OpenSection):
+    """How the learning rate changes by step. The further keys are its options."""
+
+    name: ScheduleName = "constant"
+    """Name of the schedule."""
+
+
+class OptimConfig(Section):
+    """Optimiser and schedule."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+class TrainerConfig(Section):
+    """How long, where and how precisely is trained; mostly Lightning's own words."""
+
+    max_epochs: Positive = 10
+    """Epochs to train."""
+    max_steps: int = -1
+    """Stop after this many steps; -1 is no limit."""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Kind of device."""
+    devices: int | list[int] | Literal["auto"] = "auto"
+    """Number of devices, or their indices."""
+    num_nodes: Positive = 1
+    """Number of machines."""
+    strategy: str = "auto"
+    """Lightning's strategy over devices: `ddp`, `fsdp`, ..."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    """Precision of the computing."""
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; null clips nothing."""
+    accumulate_grad_batches: Positive = 1
+    """Batches whose gradients make one step."""
+    val_every_n_epochs: Positive = 1
+    """Validate after every so many epochs."""
+    limit_train_batches: Positive | Annotated[float, Field(gt=0, le=1)] | None = None
+    """Number or share of the training batches of an epoch."""
+    limit_val_batches: Positive | Annotated[float, Field(gt=0, le=1)] | None = None
+    """Number or share of the validation batches."""
+    log_every_n_steps: Positive = 10
+    """Log training values every so many steps."""
+    sync_batchnorm: bool = False
+    """Share the statistics of batch norms between devices."""
+    deterministic: bool | Literal["warn"] = "warn"
+    """Use only operations that give the same bits each time; `warn` tells of those that do not."""
+    compile: bool = False
+    """Compile the net with `torch.compile`."""
+
+
+class TrackerConfig(Section):
+    """Where metrics, pictures and checkpoints are reported."""
+
+    names: list[TrackerName] = ["csv"]
+    """Any number of trackers at once."""
+    project: str = "graticule"
+    """Project or experiment at the tracker."""
+    entity: str | None = None
+    """Account or workspace at the tracker."""
+    offline: bool = True
+    """Write locally, to be sent later or never."""
+
+
+class EarlyStoppingConfig(Section):
+    """Stop when a metric no longer gets better."""
+
+    patience: Positive | None = None
+    """Validations without a better value before training stops; null never stops early."""
+    monitor: str | None = None
+    """The metric; if null that of the first target: IoU for labels, MAE for values."""
+    mode: Literal["min", "max"] = "max"
+    """Whether low or high is good."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """What counts as better."""
+
+
+class CheckpointConfig(Section):
+    """Which checkpoints are kept; `last.ckpt` always is."""
+
+    every_n_steps: Positive | None = 200
+    """Write `last.ckpt` every so many steps, beside the end of each epoch."""
+    monitor: str | None = None
+    """The metric by which a checkpoint is best; if null that of the first target: IoU for labels, MAE for values."""
+    mode: Literal["min", "max"] = "max"
+    """Whether low or high is good."""
+    top_k: NotNegative = 1
+    """How many best checkpoints are kept."""
+
+
+class PicturesConfig(Section):
+    """Pictures of validation windows, sent to the trackers."""
+
+    every_n_epochs: Positive = 1
+    """Draw after every so many epochs."""
+
+
+class TellingConfig(Section):
+    """What the console shows."""
+
+    progress: bool = True
+    """Show progress: a bar on a terminal, lines of text elsewhere."""
+
+
+class CallbacksConfig(Section):
+    """What happens beside the training."""
+
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    pictures: PicturesConfig = PicturesConfig()
+    telling: TellingConfig = TellingConfig()
+
+
+class EvaluateConfig(Section):
+    """The evaluation, after training or by its verb."""
+
+    after_train: bool = True
+    """Evaluate when training has ended."""
+    parts: list[Part] = ["test"]
+    """The parts to evaluate."""
+    grid: str = "store"
+    """`store` for the windows' own pixels, or a grid to exchange predictions to: `healpix:256`, `raster:0.1deg`."""
+    area_weighted: bool = True
+    """Weigh each pixel by its area on the Earth."""
+    bootstrap: NotNegative = 1000
+    """Draws of parents for the intervals; 0 gives none."""
+    examples: NotNegative = 8
+    """Windows kept as pictures for the report."""
+
+
+class PredictConfig(Section):
+    """Whole scenes and the whole Earth."""
+
+    scenes: list[str] | None = None
+    """Names of scenes; all if null."""
+    window: Positive | None = None
+    """Side of a window in pixels; as in training if null."""
+    overlap: NotNegative = 32
+    """Pixels by which neighbouring windows overlap and blend; the halo on HEALPix."""
+    probabilities: bool = False
+    """Write the probability of each class too."""
+    formats: list[Literal["cog", "zarr", "fits"]] | None = None
+    """`cog` for rasters, `zarr` and `fits` for HEALPix; the usual ones of the grid if null."""
+
+
+class Config(Section):
+    """The whole tree."""
+
+    run: RunConfig = RunConfig()
+    source: SourceConfig
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: NetConfig
+    task: TaskConfig = TaskConfig()
+    optim: OptimConfig = OptimConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    callbacks: CallbacksConfig = CallbacksConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    predict: PredictConfig = PredictConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain data: dicts, lists, text, numbers, booleans, None."""
+        return self.model_dump(mode="json")
