@@ -115,7 +115,6 @@ def fit(
     with _quiet():
         lightning = make_trainer(options, run, parts, clock)
         lightning.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    record.finish("finished")
     best = kept.best if kept.best.exists() else run.last_checkpoint
     return Outcome(best, kept.best_score, dict(task.val_metrics), lightning.current_epoch, lightning.global_step)
 

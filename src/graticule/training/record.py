@@ -120,6 +120,10 @@ class Record(Callback):
         """Log the metrics that the task found."""
         self.send(trainer, pl_module.val_metrics)  # type: ignore[arg-type]
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training has come to its end."""
+        self.finish("finished")
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the trackers, whatever happened."""
         stopped = isinstance(exception, KeyboardInterrupt | SystemExit)
