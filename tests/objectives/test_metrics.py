@@ -237,3 +237,10 @@ def test_bootstrap_of_class_metrics_has_the_spread_of_resampled_groups():
     per_group = metrics_by_group("classes", sums)["accuracy"]
     error = per_group.std() / math.sqrt(30)
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.12)
+
+
+def test_foreground_accuracy_leaves_out_pixels_whose_true_class_is_0():
+    scores = np.zeros((1, 3, 2, 4))
+    confusion = np.array([[[50.0, 3, 0], [2, 6, 0], [1, 0, 1]]])
+    sums = {"confusion": confusion, "scores": scores, "top": np.ones((1, 2, 4)), "top_sums": np.ones((1, 4))}
+    assert metrics("classes", sums | {"pixels": np.array([63.0])})["foreground_accuracy"] == pytest.approx(7 / 10)

@@ -31,7 +31,7 @@ class TextureNet(nn.Module):
         sides: of the squares, in pixels, odd.
         channels: of the hidden layers.
         layers: how many hidden layers.
-        dropout: probability of dropping a hidden value.
+        dropout: probability of dropping a hidden channel of a whole window.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TextureNet(nn.Module):
         hidden: list[nn.Module] = []
         for layer in range(layers):
             inputs = channels if layer else features
-            hidden += [nn.Conv2d(inputs, channels, 1), nn.GELU(), nn.Dropout(dropout)]
+            hidden += [nn.Conv2d(inputs, channels, 1), nn.ReLU(inplace=True), nn.Dropout2d(dropout)]
         self.hidden = nn.Sequential(*hidden)
         self.head = nn.Conv2d(channels, out_channels, 1)
 

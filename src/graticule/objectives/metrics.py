@@ -102,6 +102,8 @@ def _class_metrics(sums: Sums, names: Sequence[str]) -> dict[str, Array]:
     chance = _divide((truth * predicted).sum(-1), total**2)
     accuracy = _divide(hit.sum(-1), total)
     values = {"accuracy": accuracy, "kappa": _divide(accuracy - chance, 1 - chance)}
+    # Class 0 is the background by custom (water, on the Earth) and often so common that it hides the rest.
+    values["foreground_accuracy"] = _divide(hit[..., 1:].sum(-1), truth[..., 1:].sum(-1))
     values["calibration_error"] = _calibration_error("classes", sums)
     for name, value in per_class.items():
         values[name] = _mean_of_known(value)

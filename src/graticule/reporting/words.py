@@ -7,7 +7,7 @@ from typing import Any
 
 NAMES = {
     "accuracy": "Accuracy",
-    "land_accuracy": "Land accuracy",
+    "foreground_accuracy": "Accuracy without class 0",
     "iou": "Mean IoU",
     "f1": "Mean F1",
     "precision": "Mean precision",
@@ -30,7 +30,7 @@ NAMES = {
 _LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss"}
 IN_UNIT = {"mae", "rmse", "mean", "bias"}
 HEADLINES = {
-    "classes": ("accuracy", "land_accuracy", "iou", "f1", "kappa"),
+    "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa"),
     "binary": ("iou", "f1", "average_precision", "auroc"),
     "values": ("mae", "rmse", "absrel", "delta1"),
 }
