@@ -240,7 +240,6 @@ def test_bootstrap_of_class_metrics_has_the_spread_of_resampled_groups():
 
 
 def test_foreground_accuracy_leaves_out_pixels_whose_true_class_is_0():
-    scores = np.zeros((1, 3, 2, 4))
-    confusion = np.array([[[50.0, 3, 0], [2, 6, 0], [1, 0, 1]]])
-    sums = {"confusion": confusion, "scores": scores, "top": np.ones((1, 2, 4)), "top_sums": np.ones((1, 4))}
-    assert metrics("classes", sums | {"pixels": np.array([63.0])})["foreground_accuracy"] == pytest.approx(7 / 10)
+    truth, predicted = torch.tensor([[0, 0, 0, 1, 1, 1, 2]]), torch.tensor([0, 1, 2, 1, 1, 0, 2])
+    sums = class_sums(torch.eye(3)[predicted].T[None], truth, torch.ones(1, 7, dtype=torch.bool))
+    assert metrics("classes", sums)["foreground_accuracy"] == pytest.approx(3 / 4)

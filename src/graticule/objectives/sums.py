@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from graticule.errors import StoreError
+
 BINS = 256
 """Steps of a score histogram; a power of two, so that the edges are exact numbers."""
 
@@ -42,7 +44,8 @@ def class_sums(
         pixels [g]: number of pixels that count.
 
     Raises:
-        ValueError: if a valid pixel has a class outside 0..k-1, or a group is not below n_groups.
+        StoreError: if a valid pixel has a class outside 0..k-1.
+        ValueError: if a group is not below n_groups.
     """
     k = scores.shape[1]
     pixels = _Pixels.of(valid, weight, groups, n_groups)
@@ -85,7 +88,8 @@ def binary_sums(
         pixels [g]: number of pixels that count.
 
     Raises:
-        ValueError: if a valid pixel has a class other than 0 and 1, or a group is not below n_groups.
+        StoreError: if a valid pixel has a class other than 0 and 1.
+        ValueError: if a group is not below n_groups.
     """
     pixels = _Pixels.of(valid, weight, groups, n_groups)
     truth, score = _labels(pixels, target, 2), pixels.take(scores[:, 0])
@@ -214,7 +218,11 @@ def _labels(pixels: _Pixels, target: Tensor, k: int) -> Tensor:
     """The labels of the pixels that count, int32 [n], known to be below k."""
     labels = pixels.take(target)
     if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < k):
-        raise ValueError(f"a valid pixel has a class outside 0..{k - 1}; check the legend and the stored labels.")
+        wrong = sorted(set(labels[(labels < 0) | (labels >= k)].tolist()))
+        raise StoreError(
+            f"the labels of a target with {k} classes hold {wrong}; they must be 0..{k - 1}, or 255 where not known: "
+            "prepare the store again with the right legend."
+        )
     return labels.to(torch.int32)
 
 
