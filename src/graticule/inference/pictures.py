@@ -86,4 +86,4 @@ class Overview:
                 unknown = np.uint8(IGNORE) if layer.target.is_categorical else np.float32(np.nan)
                 arrays[f"{layer.target.name}/truth"] = np.where(self.place >= 0, values, unknown).reshape(shape)
         with whole_file(path) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(temporary, allow_pickle=False, **arrays)

@@ -160,13 +160,13 @@ def pick_bands(there: Sequence[Band], wanted: Sequence[Band]) -> list[int] | Non
 
 def _pieces(
     reader: Any, grid: Any, bands: list[int] | None, predict: Predict, options: PredictOptions
-) -> tuple[int, Iterator[Strip] | Iterator[Block]]:
+) -> tuple[int, Iterator[Strip | Block]]:
     """How many pieces there will be, and the pieces."""
     if isinstance(grid, HealpixGrid):
         window = options.window or 64
 
         def read_cells(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return _finite(*_picked(reader.cells(ids), ids >= 0, bands))
+            return _finite(*_picked(bands, reader.cells(ids), ids >= 0))
 
         core, _ = core_of(grid, window)
         count = -(-grid.size // (core * core * options.batch_size))
@@ -175,7 +175,7 @@ def _pieces(
     overlap = min(options.overlap, window // 2)
 
     def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return _finite(*_picked(*reader.read(row, col, height, width), bands))
+        return _finite(*_picked(bands, *reader.read(row, col, height, width)))
 
     strips = stitch(
         read, grid.shape, predict, window=window, overlap=overlap, batch_size=options.batch_size,
@@ -184,7 +184,7 @@ def _pieces(
     return len(starts(grid.shape[0], window, overlap)), strips
 
 
-def _picked(x: np.ndarray, seen: np.ndarray, bands: list[int] | None) -> tuple[np.ndarray, np.ndarray]:
+def _picked(bands: list[int] | None, x: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (x if bands is None else x[bands]), seen
 
 

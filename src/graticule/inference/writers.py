@@ -234,7 +234,8 @@ class _Gathered:
 
     def __init__(self, size: int, write: Write) -> None:
         self.size, self.forward = size, write
-        self.start, self.waiting = 0, None
+        self.start = 0
+        self.waiting: np.ndarray | None = None
 
     def write(self, start: int, pixels: np.ndarray) -> None:
         """Take the next pixels [bands, cells]; `start` must be where the last ones ended."""

@@ -1,0 +1,87 @@
+"""The samples of one part of a split, predicted batch by batch, all laid out as squares."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from graticule.data.datamodule import DataModule
+from graticule.data.splits import Part
+from graticule.grids import morton, morton_inverse
+from graticule.inference.progress import tracked
+from graticule.inference.stitch import Predict
+from graticule.inference.tally import codes_of
+from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, Target, X
+
+Batch = dict[str, Any]
+
+
+class Samples:
+    """The samples of a part and the groups that they belong to.
+
+    Nested windows are laid out as their squares, so that what follows knows one layout only.
+
+    Args:
+        datamodule: the store and its split.
+        part: "train", "val" or "test".
+        targets: of the task; those that the store does not know are left out.
+
+    Attributes:
+        rows: in the store, ascending.
+        pairs: (parent, region) of the samples, each once, in order; `pair_of` numbers them by row.
+    """
+
+    def __init__(self, datamodule: DataModule, part: Part, targets: Sequence[Target]) -> None:
+        self.datamodule, self.store, self.part = datamodule, datamodule.store, part
+        known = {target.name for target in datamodule.targets}
+        self.targets = tuple(target for target in targets if target.name in known)
+        self.is_sphere = len(self.store.space) == 1
+        self.rows: Int64[np.ndarray, " n"] = datamodule.assignment.samples(part)
+        metadata = self.store.metadata
+        named = [(str(metadata["parent"].iat[row]), str(metadata["region"].iat[row])) for row in self.rows]
+        self.pairs = sorted(set(named))
+        numbers = {pair: number for number, pair in enumerate(self.pairs)}
+        self.pair_of = {int(row): numbers[name] for row, name in zip(self.rows, named, strict=True)}
+
+    def predicted(self, predict: Predict, title: str, show: bool) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+        """The batches in the order of the store, each with what `predict` says of it."""
+        loader = self.datamodule.part_dataloader(self.part)
+        for raw in tracked(loader, len(loader), title, show=show):
+            batch: Batch = {name: self.to_square(raw[name]) for name in (X, SEEN, AREA)} | {INDEX: raw[INDEX]}
+            for name in (TARGETS, VALID):
+                batch[name] = {target: self.to_square(values) for target, values in raw[name].items()}
+            yield batch, dict(predict(batch[X].float(), batch[SEEN]))
+
+    def codes(self, batch: Mapping[str, Any]) -> Tensor:
+        """The group of each pixel of a batch (see `tally.codes_of`); -1 for samples that only fill it up."""
+        codes = np.full(batch[SEEN].shape, -1, np.int64)
+        for place, row in enumerate(batch[INDEX].tolist()):
+            if row >= 0:
+                lat = self.to_square(torch.from_numpy(np.array(self.store.grid(row).lonlat()[1]))).numpy()
+                codes[place] = codes_of(np.full(lat.shape, self.pair_of[row], np.int64), lat)
+        return torch.from_numpy(codes)
+
+    def to_square(self, values: Tensor) -> Tensor:
+        """[..., 4^k] of a nested window as [..., 2^k, 2^k]; a raster window as it is."""
+        if not self.is_sphere:
+            return values
+        side = round(values.shape[-1] ** 0.5)
+        return values[..., torch.from_numpy(morton(side).reshape(-1).copy())].unflatten(-1, (side, side))
+
+    def from_square(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `to_square`, in numpy."""
+        if not self.is_sphere:
+            return values
+        return values.reshape(*values.shape[:-2], -1)[..., morton_inverse(values.shape[-1])]
+
+    def place(self, row: int) -> tuple[int, ...]:
+        """Where a sample lies in its scene: (row, column), or (offset of its first cell,)."""
+        sample = self.store.metadata.iloc[row]
+        return (int(sample["cell"]),) if self.is_sphere else (int(sample["row"]), int(sample["col"]))
+
+    def scene(self, row: int) -> str:
+        """The scene that a sample is a window of."""
+        return str(self.store.metadata["scene"].iat[row])
