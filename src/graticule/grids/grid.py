@@ -19,6 +19,8 @@ class Grid(Protocol):
     The arrays may be read-only views.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The axes of an array on this grid: (height, width), or (cells,)."""
