@@ -1,4 +1,4 @@
-"""The named choices of each group, as `group=choice` on the command line; experiments are YAML files beside this one."""
+"""The named choices of each group, as `group=choice` on the command line; experiments are YAML files beside it."""
 
 from pathlib import Path
 from typing import Any

@@ -42,27 +42,38 @@ def compose(request: Request) -> Config:
     asked = told.over(read_config_file(request.config_file)) if request.config_file else told
     tree = _groups(asked.groups)
     _apply(tree, asked)
-    by_code = request.config_file is not None and request.config_file.suffix == ".py"
-    named = [
-        value for key, value in (asked if by_code else told).values.items() if key in ("model.name", "source.name")
-    ]
-    return checked(tree, {*request.trusted, *(_package(name) for name in named)})
+    return checked(tree, trusted_by(request))
 
 
-def compose_from(path: Path, request: Request) -> Config:
+def trusted_by(request: Request) -> set[str]:
+    """The packages that the user named: with --trust, as `model.name=package...`, or in a Python config file."""
+    naming = wishes(request.words).values
+    if request.config_file and request.config_file.suffix == ".py":
+        naming = read_config_file(request.config_file).values | naming
+    names = [naming.get(f"{kind}.name") or _inner(naming.get(kind)) for kind in ("model", "source")]
+    return {*request.trusted, *(str(name).split(":")[0].split(".")[0] for name in names if name)}
+
+
+def _inner(section: Any) -> Any:
+    return section.get("name") if isinstance(section, Mapping) else None
+
+
+def compose_from(path: Path, request: Request, sections: Collection[str]) -> Config:
     """The tree that a run's resolved `config.yaml` holds, with the request's words applied.
 
+    Args:
+        path: of the file.
+        request: words for the `sections` only; the rest belongs to the run.
+        sections: what may be changed.
+
     Raises:
-        ConfigError: as `compose`, and for a group choice, since the parts of a run cannot be exchanged.
+        ConfigError: as `compose`, and for a word that would make it another run.
     """
-    tree = OmegaConf.to_container(OmegaConf.create(_read(path)), resolve=True)
+    tree = _read(path)
     asked = wishes(request.words)
-    for group in asked.groups:
-        raise ConfigError(
-            f"'{group}={asked.groups[group]}' chooses a part, and the run has its parts; give values only."
-        )
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no configuration; give another run folder.")
+    for key in (*asked.groups, *asked.values, *asked.deleted):
+        if key.split(".")[0] not in sections or key in asked.groups:
+            raise ConfigError(f"'{key}' belongs to the run and cannot change; what can: {', '.join(sorted(sections))}.")
     _apply(tree, asked)
     return checked(tree, request.trusted)
 
@@ -105,10 +116,6 @@ def _filled(kind: Kind, section: OpenSection, trusted: Collection[str], known: S
     except ValidationError as error:
         inner = [f"{kind}.{option}" for option in option_names(kind, name, trusted)]
         raise wrong_value(error, [*known, *inner], [kind]) from error
-
-
-def _package(name: Any) -> str:
-    return str(name).split(":")[0].split(".")[0]
 
 
 def _groups(groups: Mapping[str, str | None]) -> dict[str, Any]:
@@ -172,14 +179,14 @@ def _sections(section: type[BaseModel], prefix: str = "") -> set[str]:
     return {key for key in keys if any(other.startswith(key + ".") for other in keys)}
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return OmegaConf.load(path)
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path.parent} has no {path.name}; give the folder that `graticule train` printed."
-        ) from error
+        raise ConfigError(f"{path.parent} has no {path.name}; give a folder that `graticule train` printed.") from error
     except Exception as error:
-        raise ConfigError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); restore it or train again."
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path} cannot be read ({reason}); restore it or train again.") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no configuration; restore it or train again.")
+    return {str(key): value for key, value in tree.items()}

@@ -86,7 +86,7 @@ def _dotted(location: Sequence[Any], prefix: Sequence[str], known: Sequence[str]
         key = ".".join([*prefix, *parts, str(part)])
         if parts and not isinstance(part, int) and not any(o == key or o.startswith(key + ".") for o in known):
             inside = ".".join([*prefix, *parts])
-            if any(o.startswith(inside + ".") for o in known) or "[" not in str(part) and not _is_type(str(part)):
+            if any(o.startswith(inside + ".") for o in known) or ("[" not in str(part) and not _is_type(str(part))):
                 parts.append(str(part))
             continue
         parts.append(str(part))

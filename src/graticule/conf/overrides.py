@@ -40,9 +40,7 @@ def parse(words: Sequence[str]) -> list[Override]:
             parsed.extend(OverridesParser.create().parse_overrides([word]))
         except HydraException as error:
             reason = str(error).splitlines()[0].rstrip(".: ")
-            raise ConfigError(
-                f"'{word}' cannot be understood ({reason}); quote text that has special signs."
-            ) from error
+            raise ConfigError(f"'{word}' cannot be understood ({reason}); quote special signs.") from error
     return parsed
 
 

@@ -77,13 +77,33 @@ def fill_options(kind: Kind, name: str, options: Mapping[str, Any], trusted: Col
         ConfigError: if there is no such part.
     """
     found = find_class(kind, name, trusted)
-    hints = get_type_hints(found.__init__)
+    hints = get_type_hints(found.__init__)  # type: ignore[misc]
     fields: dict[str, Any] = {
         key: (hints.get(key, Any), ... if entry.default is entry.empty else entry.default)
         for key, entry in _parameters(found).items()
     }
     made = create_model(f"{found.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
     return made(**options).model_dump(mode="json")
+
+
+def make_source(options: Mapping[str, Any], trusted: Collection[str] = ()) -> Any:
+    """The source of a checked `source` section, as plain data.
+
+    Raises:
+        SourceError: if its input is missing or its options do not go together.
+    """
+    rest = {key: value for key, value in options.items() if key != "name"}
+    return find_class("source", options["name"], trusted)(**rest)
+
+
+def make_net(options: Mapping[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = ()) -> Any:
+    """The net of a checked `model` section, as plain data.
+
+    Raises:
+        ConfigError: if its options do not go together.
+    """
+    rest = {key: value for key, value in options.items() if key != "name"}
+    return find_class("model", options["name"], trusted)(in_channels, out_channels, **rest)
 
 
 def _parameters(found: type) -> dict[str, inspect.Parameter]:

@@ -274,11 +274,13 @@ class EvaluateConfig(Section):
     parts: list[Part] = ["test"]
     """The parts to evaluate."""
     grid: str = "store"
-    """`store` for the windows' own pixels, or a grid to exchange predictions to: `healpix:256`, `raster:0.1deg`."""
+    """`store`: the windows' own pixels; `scene`: blended on their scene; or any grid: `healpix:256`, `raster:0.1deg`."""
     area_weighted: bool = True
     """Weigh each pixel by its area on the Earth."""
     bootstrap: NotNegative = 1000
     """Draws of parents for the intervals; 0 gives none."""
+    tta: bool = False
+    """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
     examples: NotNegative = 8
     """Windows kept as pictures for the report."""
 
@@ -286,16 +288,18 @@ class EvaluateConfig(Section):
 class PredictConfig(Section):
     """Whole scenes and the whole Earth."""
 
-    scenes: list[str] | None = None
-    """Names of scenes; all if null."""
     window: Positive | None = None
-    """Side of a window in pixels; as in training if null."""
+    """Side of a window in pixels; 256 on rasters and 64 on HEALPix if null."""
     overlap: NotNegative = 32
-    """Pixels by which neighbouring windows overlap and blend; the halo on HEALPix."""
-    probabilities: bool = False
-    """Write the probability of each class too."""
+    """Pixels that windows on a raster share and blend; on HEALPix a quarter of the window is halo on each side."""
+    batch_size: Positive = 8
+    """Windows of one step."""
+    tta: bool = False
+    """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
+    probabilities: Literal["none", "uint8", "float32"] = "none"
+    """Write the probability of each class too, in steps of 1/250 or in full."""
     formats: list[Literal["cog", "zarr", "fits"]] | None = None
-    """`cog` for rasters, `zarr` and `fits` for HEALPix; the usual ones of the grid if null."""
+    """`cog` for rasters, `zarr` and `fits` for HEALPix; those that fit the grid if null."""
 
 
 class Config(Section):

@@ -1,0 +1,226 @@
+"""The command line: which verb, with which words. Imports nothing heavy, so that help is at hand at once."""
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from graticule import __version__
+from graticule.errors import ConfigError, GraticuleError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What the help of a verb says; what it does is in the module of its name in `graticule.commands`."""
+
+    summary: str
+    usage: str
+    text: str
+
+
+VERBS = {
+    "prepare": Verb(
+        "write a source's samples to a store",
+        "graticule prepare [key=value ...]",
+        """Reads a source (the built-in Earth, a folder of GeoTIFFs) and writes a store of samples, from which all else
+reads. The store's path is the last line printed.
+
+examples:
+  graticule prepare experiment=earth_small                  the built-in Earth
+  graticule prepare experiment=earth source.grid=healpix:256
+  graticule prepare source=rasters source.images=images source.labels=labels 'source.classes=[water,land]'""",
+    ),
+    "train": Verb(
+        "train a net on a store and evaluate it",
+        "graticule train [key=value ...]",
+        """Splits the store, audits the split for leaks, trains, evaluates on the test part, and prints the run folder.
+Words choose from groups (model=unet) or set values (trainer.max_epochs=3); the reference of all of them is
+docs/reference/configuration.md, and --print-config shows what they come to.
+
+examples:
+  graticule train experiment=earth_small
+  graticule train experiment=earth source.grid=healpix:256 tracker=tensorboard
+  graticule train experiment=earth_small debug=fast         two batches, to see everything work
+  graticule train --config my_run.py trainer.max_epochs=3   a file (.py .toml .yaml), then words over it
+  graticule train experiment=earth -m model=unet,segmentation_cnn run.seed=1,2,3
+  graticule train experiment=earth -m run.seed=1,2 --launcher slurm --slurm partition=gpu --slurm gpus_per_node=1""",
+    ),
+    "resume": Verb(
+        "go on with a run that was interrupted",
+        "graticule resume RUN [key=value ...]",
+        """Goes on at the last checkpoint; weights, metrics and logs become those of a run that was never interrupted.
+Words may change the sections trainer, data, tracker, callbacks and evaluate.
+
+examples:
+  graticule resume runs/_runs/mossy-fjord-27-ab12cd34
+  graticule resume runs/_runs/mossy-fjord-27-ab12cd34 data.num_workers=4""",
+    ),
+    "evaluate": Verb(
+        "measure a run on its parts, on any grid",
+        "graticule evaluate RUN [key=value ...]",
+        """Predicts the samples of a part and writes metrics with intervals to RUN/evaluation/<part>-<grid>/.
+
+examples:
+  graticule evaluate runs/_runs/mossy-fjord-27-ab12cd34
+  graticule evaluate RUN evaluate.grid=healpix:256          on another grid
+  graticule evaluate RUN 'evaluate.parts=[val,test]' --checkpoint last""",
+    ),
+    "predict": Verb(
+        "write the map of a whole scene, or of the whole Earth",
+        "graticule predict RUN [SCENE ...] [key=value ...]",
+        """Walks over scenes in blended windows and writes maps to RUN/predictions/: GeoTIFF on rasters, Zarr and FITS
+on HEALPix. A scene is a name of the source's, or the path of a GeoTIFF; all of the source's if none is given.
+
+examples:
+  graticule predict runs/_runs/mossy-fjord-27-ab12cd34      all scenes of its source
+  graticule predict RUN source.grid=raster:0.25deg          the same Earth on another grid
+  graticule predict RUN scenes/new.tif predict.probabilities=uint8""",
+    ),
+    "report": Verb(
+        "make one HTML page of a run, or of several side by side",
+        "graticule report RUN [RUN ...] [--out PAGE]",
+        """Writes one self-contained page that opens anywhere, offline. Its path is the last line printed.
+
+examples:
+  graticule report runs/_runs/mossy-fjord-27-ab12cd34
+  graticule report runs/_runs/earth-raster-* runs/_runs/earth-healpix-* --out compared.html""",
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise, instead of printing the usage."""
+        raise ConfigError(f"{message}; see `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0 done; 2 what the user gave cannot be used, said in one line; 75 preempted, to be resumed; 130 interrupted;
+    1 a fault of this package, with its traceback.
+    """
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except GraticuleError as error:
+        print(f"graticule: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("graticule: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has gone; nothing more can be told, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"graticule {__version__}")
+        return 0
+    name, *rest = words
+    if name not in VERBS:
+        close = get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"the verbs are: {', '.join(VERBS)}."
+        raise ConfigError(f"no verb is named '{name}'; {hint}")
+    parser = parser_of(name)
+    try:
+        arguments = parser.parse_intermixed_args(rest)
+    except SystemExit:  # argparse ends --help so
+        return 0
+    _read_environment()
+    importlib.import_module(f"graticule.commands.{name}").main(arguments)
+    return 0
+
+
+def overview() -> str:
+    """The help of the whole: every verb with one line."""
+    lines = [f"  {name:<9} {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            f"graticule {__version__}: turns pictures of the Earth into maps",
+            "",
+            "usage: graticule VERB ...",
+            "",
+            "verbs, in the order in which they are used:",
+            *lines,
+            "",
+            "first steps:",
+            "  graticule prepare experiment=earth_small",
+            "  graticule train experiment=earth_small",
+            "",
+            "`graticule VERB --help` explains a verb with examples. The variables DATA_ROOT and OUTPUT_ROOT (also",
+            "from a file .env in the working folder) say where stores and runs are kept.",
+        ]
+    )
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one verb."""
+    verb = VERBS[name]
+    parser = Parser(
+        prog=f"graticule {name}", usage=f"{verb.usage} [options]", description=f"{verb.summary}\n\n{verb.text}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    if name == "report":
+        parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders that `graticule train` printed")
+        parser.add_argument(
+            "--out", type=Path, metavar="PAGE", help="the page; report.html in the first RUN if not given"
+        )
+        return parser
+    if name in ("prepare", "train"):
+        parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
+        parser.add_argument("--config", type=Path, metavar="FILE", help="a .py, .toml or .yaml file; words win over it")
+        parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")
+        _add_launching(parser)
+    else:
+        parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `graticule train` printed")
+        parser.add_argument("words", nargs="*", metavar="key=value", help="values of the configuration")
+    if name == "prepare":
+        parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")
+    if name in ("evaluate", "predict"):
+        parser.add_argument(
+            "--checkpoint", default="best", metavar="WHICH", help="best (default), last, or the path of a checkpoint"
+        )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="let configurations name code of this package"
+    )
+    return parser
+
+
+def _add_launching(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="run every combination of the values in a=1,2 b=x,y"
+    )
+    parser.add_argument(
+        "--launcher", choices=("here", "slurm", "local"), default="here",
+        help="where: in this process, as Slurm jobs, or as processes of this machine",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the jobs, by submitit's name"
+    )
+
+
+def _read_environment() -> None:
+    """Roots and keys from `.env` in the working folder; what the environment has already wins. Never shown."""
+    if Path(".env").is_file():
+        from dotenv import load_dotenv
+
+        load_dotenv(Path(".env"))

@@ -1,0 +1,54 @@
+"""The pictures that go to trackers while a net trains: what was seen, what is true, what was predicted."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from graticule.grids.windows import morton
+from graticule.inference.layers import labels_of
+from graticule.inference.pictures import display_bands, to_rgb
+from graticule.reporting.figures import paint_classes, paint_values, value_limits
+from graticule.schema import IGNORE, SEEN, TARGETS, VALID, Band, Target, X
+
+_ROWS = 4
+
+
+def draw(
+    bands: Sequence[Band], targets: Sequence[Target]
+) -> Callable[[Mapping[str, Any], Mapping[str, Tensor]], np.ndarray]:
+    """A function (batch, predictions) -> picture: a row per window, with input, truth and prediction of each target."""
+
+    def picture(batch: Mapping[str, Any], predictions: Mapping[str, Tensor]) -> np.ndarray:
+        nested = batch[SEEN].ndim == 2
+
+        def shown(values: Tensor) -> np.ndarray:
+            first = values[:_ROWS].float().numpy() if values.is_floating_point() else values[:_ROWS].numpy()
+            return _square(first) if nested else first
+
+        x, seen = shown(batch[X]), shown(batch[SEEN])
+        columns = [to_rgb(x[:, display_bands(bands)], seen)]
+        for target in targets:
+            truth, valid = (shown(batch[key][target.name]) for key in (TARGETS, VALID))
+            columns += _painted(target, truth, valid, shown(predictions[target.name]))
+        return np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
+
+    return picture
+
+
+def _painted(target: Target, truth: np.ndarray, valid: np.ndarray, guess: np.ndarray) -> list[np.ndarray]:
+    """Truth and prediction of one target as [n, h, w, 3] uint8."""
+    if target.is_categorical:
+        known = np.where(valid, truth, IGNORE).astype(np.uint8)
+        labels = np.stack([labels_of(scores) for scores in guess])
+        return [paint_classes(values, target.legend)[..., :3] for values in (known, labels)]
+    known = np.where(valid, truth, np.nan)
+    limits = value_limits(known, guess)
+    return [paint_values(values, limits)[..., :3] for values in (known, guess)]
+
+
+def _square(values: np.ndarray) -> np.ndarray:
+    """Nested cells [..., cells] as their square [..., h, w]."""
+    return values[..., morton(isqrt(values.shape[-1]))]
