@@ -20,17 +20,17 @@ BuildNet = Callable[[dict[str, Any], int, int], nn.Module]
 """(config as it travels in the checkpoint, in_channels, out_channels) -> net without weights."""
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU: tensors and plain data only.
+def read_tensors(path: Path | str) -> Any:
+    """The content of a file of torch's, on the CPU: tensors and plain data only.
 
     Raises:
-        CheckpointError: if it is missing, truncated, holds code, or is no checkpoint of this package.
+        CheckpointError: if the file is missing, truncated or holds code.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; give a file from the `checkpoints` folder of a run.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain data, or is damaged; nothing in it was run. "
@@ -40,6 +40,15 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is truncated or damaged ({os.path.getsize(path)} bytes); give another checkpoint of the run."
         ) from error
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
+    """The content of a checkpoint of a run.
+
+    Raises:
+        CheckpointError: if it is missing, truncated, holds code, or is no checkpoint of this package.
+    """
+    content = read_tensors(path)
     if not isinstance(content, dict) or "graticule" not in content or "state_dict" not in content:
         raise CheckpointError(f"{path} was not written by `graticule train`; give a checkpoint of a run.")
     version = content["graticule"].get("version")
@@ -94,7 +103,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint; nothing in it is run, whatever `weights_only` says."""
-        return read_checkpoint(path)
+        return read_tensors(path)
 
 
 def same_file(path: Path, name: Path) -> None:

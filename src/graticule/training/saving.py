@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -94,12 +94,12 @@ class Checkpoints(Checkpoint):
         if asked or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
             trainer.save_checkpoint(self.run.last_checkpoint)
         if asked:
-            raise Preempted
+            self._go(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Go at once if asked: a validation is not resumed in its midst, so there is nothing new to save."""
         if self._all_asked(trainer):
-            raise Preempted
+            self._go(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """There is a new score."""
@@ -118,7 +118,14 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             self._tidy(trainer, name)
         if self._all_asked(trainer):
-            raise Preempted
+            self._go(trainer)
+
+    def _go(self, trainer: Trainer) -> NoReturn:
+        if trainer.is_global_zero:
+            self.run.update_manifest(state="preempted")
+        # A launcher ends the other processes once one has ended: all must be done with saving.
+        trainer.strategy.barrier()
+        raise Preempted
 
     def _worth(self, score: float) -> float:
         return -score if self.mode == "max" else score
