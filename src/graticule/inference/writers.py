@@ -1,5 +1,6 @@
 """Map files, written piece by piece, whole or not at all: GeoTIFF for rasters, Zarr and FITS for HEALPix."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import rasterio
 import rasterio.shutil
 import zarr
 from astropy.io import fits
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -26,6 +28,7 @@ _BLOCK = 512
 _CACHE = 64 * 2**20
 _CHUNK = 4**8
 _FITS_BLOCK = 2880
+_FULL = "cannot write {path}: {what}; free some space or choose another output folder. Nothing was left half-written."
 
 
 @contextmanager
@@ -43,6 +46,9 @@ def cog_writer(path: Path, grid: RasterGrid, layer: Layer) -> Iterator[Write]:
         "nodata": layer.nodata, "crs": grid.crs, "transform": grid.affine, "tiled": True, "blockxsize": _BLOCK,
         "blockysize": _BLOCK, "interleave": "band", "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
+    tiles = -(-grid.height // _BLOCK) * -(-grid.width // _BLOCK) * len(layer.bands)
+    size = tiles * _BLOCK**2 * np.dtype(layer.dtype).itemsize
+    _check_room(path, size)
     with whole_file(path) as temporary, _gdal_errors(path):
         strips = temporary.with_suffix(".strips.tif")
         # A small cache: else GDAL keeps up to a twentieth of the memory.
@@ -55,11 +61,13 @@ def cog_writer(path: Path, grid: RasterGrid, layer: Layer) -> Iterator[Write]:
                         dataset.write(pixels, window=Window(0, row, grid.width, pixels.shape[1]))
 
                     yield write
+                if strips.stat().st_size < size:
+                    raise OutputError(_FULL.format(path=path, what="not all rows could be written"))
                 rasterio.shutil.copy(
                     strips, temporary, driver="COG", COMPRESS="ZSTD", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
                     OVERVIEW_RESAMPLING="MODE" if layer.is_classes else "AVERAGE",
                 )  # fmt: skip
-                _check_whole(temporary)
+                _check_whole(temporary, path)
         finally:
             for left in temporary.parent.glob(f"{temporary.stem}*"):
                 if left != temporary:
@@ -86,11 +94,23 @@ def _categories(layer: Layer) -> str:
     return f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand></PAMDataset>\n'
 
 
-def _check_whole(path: Path) -> None:
-    """Read the end of a file back: GDAL may tell of a full disk only in its log."""
-    with rasterio.open(path) as dataset:
-        size = min(_BLOCK, dataset.width), min(_BLOCK, dataset.height)
-        dataset.read(dataset.count, window=Window(dataset.width - size[0], dataset.height - size[1], *size))
+def _check_room(path: Path, size: int) -> None:
+    """Refuse early where there is no room: GDAL tells of a full disk late, if at all."""
+    there = next(parent for parent in path.resolve().parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < size:
+        told = f"it needs {size / 2**20:.0f} MB and the disk has {free / 2**20:.0f} MB free"
+        raise OutputError(_FULL.format(path=path, what=told))
+
+
+def _check_whole(written: Path, path: Path) -> None:
+    """Read every tile back: of a full disk GDAL may tell only in its log."""
+    with rasterio.open(written) as dataset:
+        for (row, column), window in dataset.block_windows(1):
+            for band in range(1, dataset.count + 1):
+                if dataset.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band) is None:
+                    raise OutputError(_FULL.format(path=path, what="a tile could not be written"))
+            dataset.read(window=window)
 
 
 @contextmanager
@@ -98,11 +118,9 @@ def _gdal_errors(path: Path) -> Iterator[None]:
     """GDAL's errors as one line; the operating system's pass, for `whole_file` to explain."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
-        raise OutputError(
-            f"cannot write {path}: {reason}; check that the disk has room. Nothing was left half-written."
-        ) from error
+        raise OutputError(_FULL.format(path=path, what=reason)) from error
 
 
 @contextmanager
