@@ -199,3 +199,11 @@ def test_an_encoder_with_a_fixed_partition_is_padded_to_its_multiple():
     assert net.stride == 256
     with torch.no_grad():
         assert net.eval()(torch.zeros(1, 2, 40, 33)).shape == (1, 3, 40, 33)
+
+
+def test_an_encoder_of_one_size_pads_smaller_windows_and_refuses_larger_ones():
+    net = SMP(2, 3, "fpn", "tu-coat_lite_tiny").eval()
+    with torch.no_grad():
+        assert net(torch.zeros(1, 2, 40, 33)).shape == (1, 3, 40, 33)
+    with pytest.raises(ConfigError, match="the encoder takes images of 224 pixels only and got 300 x 20; use smaller"):
+        net(torch.zeros(1, 2, 300, 20))

@@ -60,12 +60,21 @@ class SMP(nn.Module):
         if local:
             load_into(net.encoder, local, str(encoder_weights))
         self.net: nn.Module = net
-        self.stride = _stride(net)
+        self.stride, self.most = _sizes(net)
         # Global pooling and attention windows need a few pixels at the deepest level; PAN pools that three times more.
-        self.least = 128 if architecture == "pan" else max(64, 2 * self.stride)
+        self.least = 128 if architecture == "pan" else max(64, self.stride)
 
     def forward(self, x: Image) -> Logits:
-        """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""
+        """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1.
+
+        Raises:
+            ConfigError: if the encoder takes images of one size only, and x is larger.
+        """
+        if self.most is not None and max(x.shape[-2:]) > self.most:
+            raise ConfigError(
+                f"the encoder takes images of {self.most} pixels only and got {x.shape[-2]} x {x.shape[-1]}; "
+                "use smaller windows or another encoder."
+            )
         return on_padded(self.net, x, self.stride, self.least)
 
 
@@ -118,17 +127,24 @@ def _align_head(net: Any) -> None:
             module.align_corners = False
 
 
-def _stride(net: Any) -> int:
-    """What height and width must be divisible by.
+def _sizes(net: Any) -> tuple[int, int | None]:
+    """What height and width must be divisible by, and the largest one where the encoder takes a single size.
 
-    An encoder that cuts the image into windows and cannot be told another size (MaxViT) needs multiples of its own.
+    A timm encoder that cannot be told another size needs multiples of its own (MaxViT) or exactly it (CoaT).
     """
-    timm_net = getattr(net.encoder, "model", None)
-    cfg = getattr(timm_net, "pretrained_cfg", None) or getattr(timm_net, "default_cfg", None) or {}
-    flexible = _flexible(net.encoder.name) if timm_net is not None else {}
-    fixed = cfg.get("input_size", (3, 1, 1))[-1] if cfg.get("fixed_input_size") and not flexible else 1
     # DPT halves the grid of patches once more.
-    return max(int(net.encoder.output_stride) * (2 if isinstance(net, smp.DPT) else 1), fixed)
+    stride = int(net.encoder.output_stride) * (2 if isinstance(net, smp.DPT) else 1)
+    timm_net = getattr(net.encoder, "model", None)
+    if timm_net is None:
+        return stride, None
+    # Where a dilated or shortened encoder says 8 or 16, a part of it that is not used may still want 32 (HRNet).
+    stride = max(stride, 32)
+    cfg = getattr(timm_net, "pretrained_cfg", None) or getattr(timm_net, "default_cfg", None) or {}
+    if not cfg.get("fixed_input_size") or _flexible(net.encoder.name):
+        return stride, None
+    size = cfg["input_size"][-1]
+    exact = any(getattr(module, "strict_img_size", False) for module in timm_net.modules())
+    return max(stride, size), size if exact else None
 
 
 @cache
