@@ -158,9 +158,7 @@ def main() -> None:
                 sys.exit(f"the training ended after {kills} kills; give more --epochs.")
             kills += 1
             saved = read_checkpoint(killed.last_checkpoint)["global_step"] if killed.last_checkpoint.exists() else 0
-            print(
-                f"kill {kills:2}: in step {step + 1}, {workers} reading threads; saved until step {saved}", flush=True
-            )
+            print(f"kill {kills:2}: in step {step + 1}, {workers} reading threads; saved: step {saved}", flush=True)
         process, _ = launch(folder / "store", killed.folder, 2, chosen.epochs)
         process.join()
         equal = compare(killed, straight)
