@@ -1,11 +1,13 @@
 """The command line: which verb, with which words. Imports nothing heavy, so that help is at hand at once."""
 
 import argparse
+import ctypes
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -146,6 +148,7 @@ def _run(words: list[str]) -> int:
     except SystemExit:  # argparse ends --help so
         return 0
     _read_environment()
+    _keep_freed_memory()
     importlib.import_module(f"graticule.commands.{name}").main(arguments)
     return 0
 
@@ -181,9 +184,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     )  # fmt: skip
     if name == "report":
         parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders that `graticule train` printed")
-        parser.add_argument(
-            "--out", type=Path, metavar="PAGE", help="the page; report.html in the first RUN if not given"
-        )
+        parser.add_argument("--out", type=Path, metavar="PAGE", help="the page; else report.html in the first RUN")
         return parser
     if name in ("prepare", "train"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
@@ -224,3 +225,16 @@ def _read_environment() -> None:
         from dotenv import load_dotenv
 
         load_dotenv(Path(".env"))
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what tensors free, instead of giving it back to the kernel and asking again at every layer.
+
+    On the processor, fetching the same pages anew took half the time of a training step. Elsewhere than on Linux with
+    glibc this does nothing.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)

@@ -6,6 +6,7 @@ import os
 import platform
 import random
 import secrets
+import shutil
 import socket
 import string
 import sys
@@ -167,8 +168,12 @@ def create_run(root: Path, name: str | None = None, *, seed: int, **context: Any
     folder = run_folder(root, name, run_id, cv_name=context.get("cv_name"), tune_name=context.get("tune_name"))
     run = Run(folder)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    run.update_manifest(name=name, id=run_id, seed=seed, state="created", created=created, **context)
-    record_environment(run)
+    try:
+        run.update_manifest(name=name, id=run_id, seed=seed, state="created", created=created, **context)
+        record_environment(run)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return run
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _SHOWN = {
-    "classes": ("accuracy", "iou", "f1", "kappa", "calibration_error"),
+    "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa", "calibration_error"),
     "binary": ("iou", "f1", "precision", "recall", "auroc", "average_precision"),
 }
 _VALUES = ("mae", "rmse", "absrel", "silog", "delta1")
@@ -21,7 +21,7 @@ _VALUES = ("mae", "rmse", "absrel", "silog", "delta1")
 class _Copy:
     """A stream that also writes to a file what it is given, without what only a terminal understands."""
 
-    def __init__(self, stream: TextIO, file: TextIO) -> None:
+    def __init__(self, stream: Any, file: TextIO) -> None:
         self._stream, self._file = stream, file
 
     def write(self, text: str) -> int:
@@ -29,7 +29,7 @@ class _Copy:
         if plain.strip(" "):
             self._file.write(plain)
             self._file.flush()
-        return self._stream.write(text)
+        return int(self._stream.write(text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -40,7 +40,7 @@ def copied_to(path: Path) -> Iterator[None]:
     """While it lasts, console output also goes to the end of the file at `path`."""
     out, err = sys.stdout, sys.stderr
     with path.open("a", encoding="utf-8") as file:
-        sys.stdout, sys.stderr = _Copy(out, file), _Copy(err, file)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Copy(out, file), _Copy(err, file)
         try:
             yield
         finally:
@@ -61,16 +61,16 @@ def show_results(evaluations: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for result in evaluations:
         for name, target in result["targets"].items():
-            for row in _rows(name, target, result.get("baseline", {})):
+            for row in _rows(target):
                 table.add_row(result["part"], result["grid"], name, *row)
     Console(width=max(Console().width, 100)).print(table)
 
 
-def _rows(name: str, target: Mapping[str, Any], baseline: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    simple = next((entry[name] for entry in baseline.values() if isinstance(entry.get(name), dict)), {})
+def _rows(target: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    baseline: Mapping[str, Any] = next(iter(target.get("baseline", {}).values()), {})
     for metric in _SHOWN.get(target["kind"], _VALUES):
         value = target["metrics"].get(metric)
         if value is not None:
             low, high = target.get("intervals", {}).get(metric) or (None, None)
             interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-            yield metric, f"{value:.3f}", interval, "" if simple.get(metric) is None else f"{simple[metric]:.3f}"
+            yield metric, f"{value:.3f}", interval, "" if baseline.get(metric) is None else f"{baseline[metric]:.3f}"

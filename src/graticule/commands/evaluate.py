@@ -4,8 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from graticule.commands.assemble import checkpoint_path, device_of, load_net_task, make_datamodule, open_store
+from graticule.commands.assemble import checkpoint_path, device_of, load_run_task, make_datamodule
 from graticule.commands.console import copied_to, show_results
+from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from
 from graticule.conf.tree import Config
 from graticule.data.datamodule import DataModule
@@ -24,18 +25,18 @@ def main(arguments: argparse.Namespace) -> None:
     request = Request(arguments.words, trusted=arguments.trust)
     config = compose_from(run.config, request, CHANGEABLE)
     checkpoint = checkpoint_path(run, arguments.checkpoint)
-    task = load_net_task(checkpoint, request.trusted)
+    task = load_run_task(checkpoint, config, request.trusted)
     datamodule = make_datamodule(config, open_store(config), Assignment.load(run.assignment))
     with copied_to(run.console_log):
         for folder in evaluate_task(run, config, datamodule, task, checkpoint):
             print(folder)
 
 
-def evaluate_run(run: Run, config: Config, datamodule: DataModule, task: DensePrediction) -> list[Path]:
-    """Evaluate the best checkpoint of a training that has just ended; `task` shows which net it is of."""
+def evaluate_run(run: Run, config: Config, datamodule: DataModule) -> list[Path]:
+    """Evaluate the best checkpoint of a training that has just ended."""
     checkpoint = checkpoint_path(run, "best")
     trusted = {str(config.model.name).split(":")[0].split(".")[0]}
-    return evaluate_task(run, config, datamodule, load_net_task(checkpoint, trusted), checkpoint)
+    return evaluate_task(run, config, datamodule, load_run_task(checkpoint, config, trusted), checkpoint)
 
 
 def evaluate_task(
@@ -49,7 +50,7 @@ def evaluate_task(
     """
     wanted = config.evaluate.model_dump(exclude={"after_train", "parts"})
     options = EvaluateOptions(
-        **wanted, seed=config.run.seed, device=device_of(config), progress=config.callbacks.telling.progress
+        **wanted, seed=config.run.seed, device=device_of(config), progress=config.callbacks.progress
     )
     folders, results = [], []
     for part in config.evaluate.parts:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from graticule.commands.console import tell
-from graticule.conf.compose import Request, compose
+from graticule.conf.compose import Request, as_yaml, compose
 from graticule.conf.overrides import combinations, parse
 from graticule.errors import ConfigError
 
@@ -14,13 +14,12 @@ JOBS = "_jobs"
 """Folder under the output root for what submitit keeps of its jobs."""
 
 
-def launch(run: Callable[[Request], Any], arguments: argparse.Namespace, show: Callable[[Request], str]) -> None:
+def launch(run: Callable[[Request], Any], arguments: argparse.Namespace) -> None:
     """Do what a verb's arguments ask for.
 
     Args:
         run: the verb's work, for one request.
         arguments: `words`, `config`, `trust`, `print_config`, `multirun`, `launcher`, `slurm`.
-        show: the resolved configuration as text, for --print-config.
 
     Raises:
         ConfigError: if any of the requests is wrong; then none has been started.
@@ -28,7 +27,7 @@ def launch(run: Callable[[Request], Any], arguments: argparse.Namespace, show: C
     ways = combinations(arguments.words) if arguments.multirun else [arguments.words]
     requests = [Request(words, arguments.config, tuple(arguments.trust)) for words in ways]
     if arguments.print_config:
-        print("\n---\n".join(show(request) for request in requests), end="")
+        print("\n---\n".join(as_yaml(compose(request)) for request in requests), end="")
         return
     if len(requests) > 1 or arguments.launcher != "here":
         for request in requests:

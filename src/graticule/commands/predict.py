@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graticule.commands.assemble import checkpoint_path, device_of, load_net_task
+from graticule.commands.assemble import checkpoint_path, device_of, load_run_task
 from graticule.commands.console import copied_to
 from graticule.conf.compose import Request, compose_from
 from graticule.conf.parts import make_source
@@ -49,10 +49,10 @@ def predict(run: Run, config: Config, scenes: Sequence[str], which: str, request
         SourceError: if a scene is not there or lacks a band.
         OutputError: if a map cannot be written.
     """
-    task = load_net_task(checkpoint_path(run, which), request.trusted)
+    task = load_run_task(checkpoint_path(run, which), config, request.trusted)
     wanted = config.predict.model_dump()
     formats = tuple(wanted.pop("formats") or ()) or None
-    progress = config.callbacks.telling.progress
+    progress = config.callbacks.progress
     options = PredictOptions(**wanted, formats=formats, device=device_of(config), progress=progress)
     written: list[Path] = []
     for name, reader, truth in _scenes(config, scenes, request):

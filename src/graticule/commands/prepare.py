@@ -3,10 +3,10 @@
 import argparse
 from functools import partial
 
-from graticule.commands.assemble import check_source, store_path
 from graticule.commands.console import tell
 from graticule.commands.launching import launch
-from graticule.conf.compose import Request, as_yaml, compose, trusted_by
+from graticule.commands.stores import check_source, store_path
+from graticule.conf.compose import Request, compose, trusted_by
 from graticule.conf.parts import make_source
 from graticule.data.prepare import prepare as write_store
 from graticule.data.store import Store
@@ -14,7 +14,7 @@ from graticule.data.store import Store
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    launch(partial(prepare, overwrite=arguments.overwrite), arguments, show=lambda request: as_yaml(compose(request)))
+    launch(partial(prepare, overwrite=arguments.overwrite), arguments)
 
 
 def prepare(request: Request, overwrite: bool = False) -> Store:
@@ -26,7 +26,7 @@ def prepare(request: Request, overwrite: bool = False) -> Store:
         StoreError: if a store of another source is there.
         OutputError: if it cannot be written.
     """
-    config = compose(request)
+    config = compose(request, kinds=["source"])  # nets need torch, which takes seconds to import
     path = store_path(config)
     source = make_source(config.source.model_dump(), trusted_by(request))
     if path.exists() and not overwrite:
@@ -35,6 +35,6 @@ def prepare(request: Request, overwrite: bool = False) -> Store:
         tell(f"{path} is there already, prepared from the same source; --overwrite writes it anew.")
     else:
         store = write_store(source, path, overwrite=overwrite)
-    tell(f"{len(store)} samples of {len(store.bands)} bands, {' x '.join(map(str, store.space))} pixels, in")
+    tell(f"{len(store)} samples of {len(store.bands)} bands, {' x '.join(map(str, store.space))} pixels:")
     print(path)
     return store

@@ -2,11 +2,12 @@
 
 import argparse
 
-from graticule.commands.assemble import make_datamodule, make_task, open_store
+from graticule.commands.assemble import make_datamodule, make_task
 from graticule.commands.console import copied_to, tell
 from graticule.commands.evaluate import evaluate_run
 from graticule.commands.pictures import draw
 from graticule.commands.ranks import is_first
+from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from, write_config
 from graticule.data.splits import Assignment
 from graticule.runs import Run, find_run, record_environment
@@ -45,7 +46,7 @@ def resume(run: Run, request: Request) -> Run:
             tracker=options["tracker"], resume=True, draw=draw(task.bands, task.targets),
         )  # fmt: skip
         if config.evaluate.after_train and is_first():
-            evaluate_run(run, config, datamodule, task)
+            evaluate_run(run, config, datamodule)
         if is_first():
             print(run.folder)
     return run

@@ -2,15 +2,17 @@
 
 import argparse
 import shutil
+from pathlib import Path
 
-from graticule.commands.assemble import make_datamodule, make_task, open_store, split, with_store
+from graticule.commands.assemble import make_datamodule, make_task, split
 from graticule.commands.console import copied_to, tell
 from graticule.commands.evaluate import evaluate_run
 from graticule.commands.launching import launch
 from graticule.commands.pictures import draw
 from graticule.commands.ranks import is_first, shared_run
 from graticule.commands.resume import resume
-from graticule.conf.compose import Request, as_yaml, compose, trusted_by, write_config
+from graticule.commands.stores import open_store, with_store
+from graticule.conf.compose import Request, compose, trusted_by, write_config
 from graticule.data.audit import audit
 from graticule.errors import GraticuleError
 from graticule.runs import Run, create_run, write_json
@@ -19,7 +21,7 @@ from graticule.training.fit import fit
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    launch(train, arguments, show=lambda request: as_yaml(compose(request)))
+    launch(train, arguments)
 
 
 def train(request: Request) -> Run:
@@ -42,7 +44,7 @@ def train(request: Request) -> Run:
     task = make_task(config, datamodule, trusted_by(request))
 
     root = config.run.output_root
-    run, again = shared_run(request, lambda: create_run(root, config.run.name, seed=config.run.seed))
+    run, again = shared_run(request, lambda: create_run(Path(root), config.run.name, seed=config.run.seed))
     if again:
         return resume(run, Request(trusted=request.trusted))
     with copied_to(run.console_log):
@@ -63,7 +65,7 @@ def train(request: Request) -> Run:
                 shutil.rmtree(run.folder, ignore_errors=True)  # a run that never began is no run
             raise
         if config.evaluate.after_train and is_first():
-            evaluate_run(run, config, datamodule, task)
+            evaluate_run(run, config, datamodule)
         if is_first():
             print(run.folder)
     return run

@@ -57,7 +57,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "callbacks": {
         "default": {},
         "early_stopping": {"early_stopping": {"patience": 10}},
-        "quiet": {"telling": {"progress": False}},
+        "quiet": {"progress": False},
     },
     "debug": {
         "fast": {

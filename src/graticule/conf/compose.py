@@ -18,7 +18,7 @@ from graticule.conf.config_files import read_config_file
 from graticule.conf.messages import keys_of, unknown_key, wrong_value
 from graticule.conf.overrides import Wishes, wishes
 from graticule.conf.parts import Kind, fill_options, option_names
-from graticule.conf.tree import Config, NetConfig, OpenSection, SourceConfig
+from graticule.conf.tree import Config, OpenSection
 from graticule.errors import ConfigError, nearest
 from graticule.files import whole_file
 
@@ -32,8 +32,12 @@ class Request:
     trusted: Collection[str] = field(default_factory=tuple)
 
 
-def compose(request: Request) -> Config:
+def compose(request: Request, kinds: Collection[Kind] = ("source", "model")) -> Config:
     """The tree that the request asks for, complete and checked.
+
+    Args:
+        request: what the user asks for.
+        kinds: the parts whose options are filled and checked; each is imported for that.
 
     Raises:
         ConfigError: for an unknown key, choice or file, and for a value that does not fit.
@@ -42,7 +46,7 @@ def compose(request: Request) -> Config:
     asked = told.over(read_config_file(request.config_file)) if request.config_file else told
     tree = _groups(asked.groups)
     _apply(tree, asked)
-    return checked(tree, trusted_by(request))
+    return checked(tree, trusted_by(request), kinds)
 
 
 def trusted_by(request: Request) -> set[str]:
@@ -78,7 +82,9 @@ def compose_from(path: Path, request: Request, sections: Collection[str]) -> Con
     return checked(tree, request.trusted)
 
 
-def checked(tree: Mapping[str, Any], trusted: Collection[str] = ()) -> Config:
+def checked(
+    tree: Mapping[str, Any], trusted: Collection[str] = (), kinds: Collection[Kind] = ("source", "model")
+) -> Config:
     """The tree as a `Config`; the options of source and net are filled and checked against their signatures.
 
     Raises:
@@ -89,12 +95,11 @@ def checked(tree: Mapping[str, Any], trusted: Collection[str] = ()) -> Config:
         config = Config.model_validate(dict(tree))
     except ValidationError as error:
         raise wrong_value(error, known) from error
-    return config.model_copy(
-        update={
-            "source": SourceConfig.model_validate(_filled("source", config.source, trusted, known)),
-            "model": NetConfig.model_validate(_filled("model", config.model, trusted, known)),
-        }
-    )
+    filled: dict[str, OpenSection] = {}
+    for kind in kinds:
+        section: OpenSection = getattr(config, kind)
+        filled[kind] = type(section).model_validate(_filled(kind, section, trusted, known))
+    return config.model_copy(update=filled)
 
 
 def write_config(path: Path, config: Config) -> None:

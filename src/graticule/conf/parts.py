@@ -17,6 +17,7 @@ NETS = {
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",
+    "texture": "graticule.models.texture:TextureNet",
     "unet": "graticule.models.unet:UNet",
 }
 SOURCES = {

@@ -250,20 +250,14 @@ class PicturesConfig(Section):
     """Draw after every so many epochs."""
 
 
-class TellingConfig(Section):
-    """What the console shows."""
-
-    progress: bool = True
-    """Show progress: a bar on a terminal, lines of text elsewhere."""
-
-
 class CallbacksConfig(Section):
     """What happens beside the training."""
 
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     pictures: PicturesConfig = PicturesConfig()
-    telling: TellingConfig = TellingConfig()
+    progress: bool = True
+    """Show progress: a bar on a terminal, lines of text elsewhere."""
 
 
 class EvaluateConfig(Section):
@@ -274,7 +268,7 @@ class EvaluateConfig(Section):
     parts: list[Part] = ["test"]
     """The parts to evaluate."""
     grid: str = "store"
-    """`store`: the windows' own pixels; `scene`: blended on their scene; or any grid: `healpix:256`, `raster:0.1deg`."""
+    """`store`: own pixels of the windows; `scene`: blended on the scene; or a grid: `healpix:256`, `raster:0.1deg`."""
     area_weighted: bool = True
     """Weigh each pixel by its area on the Earth."""
     bootstrap: NotNegative = 1000
