@@ -110,7 +110,7 @@ def _on_scenes(
 ) -> Iterator[Piece]:
     """The pixels of each scene, one scene after the other, as the store has them."""
     regions = {row: samples.pairs[pair][1] for row, pair in samples.pair_of.items()}
-    last = {samples.scene(row): int(row) for row in samples.rows}
+    last = {samples.scene(row): row for row in samples.rows.tolist()}
     canvases: dict[str, Canvas] = {}
     for batch, predictions in samples.predicted(predict, _title(samples, options), options.progress):
         examples.add(batch, predictions, regions)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from graticule.schema import Band, Target
 Format = Literal["cog", "zarr", "fits"]
 
 
+@runtime_checkable
 class Task(Protocol):
     """What prediction needs of a task."""
 

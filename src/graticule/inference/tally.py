@@ -65,12 +65,12 @@ class Tally:
 def _merge(kept: dict[int, Arrays], codes: Tensor, sums: Sums) -> None:
     arrays = {name: value.cpu().numpy() for name, value in sums.items()}
     for place, code in enumerate(codes.tolist()):
-        own = {name: value[place] for name, value in arrays.items()}
+        own = {name: np.asarray(value[place]) for name, value in arrays.items()}
         if own["pixels"] == 0:
             continue
         if code in kept:
             for name, value in own.items():
-                kept[code][name] = kept[code][name] + value
+                kept[code][name] = np.asarray(kept[code][name] + value)
         else:
             kept[code] = {name: value.copy() for name, value in own.items()}
 
