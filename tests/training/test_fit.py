@@ -123,6 +123,19 @@ def test_training_stops_after_so_many_steps(store, tmp_path):
     assert outcome.steps == 5
 
 
+@pytest.mark.parametrize(
+    "options", [{"precision": "bf16-mixed"}, {"gradient_clip_val": 1e-4}, {"precision": "64-true"}]
+)
+def test_precision_and_clipping_are_options(store, tmp_path, options):
+    module = tiny.data(store)
+    before = tiny.task(module)
+    after = tiny.task(module)
+    outcome = fit(after, module, Run(tmp_path), trainer={"max_epochs": 1, "accelerator": "cpu", **options})
+    assert np.isfinite(outcome.metrics["val/loss"])
+    moved = [(a - b).abs().max().item() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
+    assert max(moved) > 0
+
+
 def test_pictures_are_drawn_by_what_was_handed_in(store, tmp_path):
     def draw(batch, predicted):
         assert batch["x"].dtype == torch.uint8
@@ -141,13 +154,15 @@ def test_pictures_are_drawn_by_what_was_handed_in(store, tmp_path):
         ({"callbacks": {"stopping": {}}}, "callbacks has no option 'stopping'; did you mean 'early_stopping'?"),
         ({"callbacks": {"checkpoint": {"monitr": "x"}}}, "callbacks.checkpoint has no option 'monitr'; did you mean"),
         ({"tracker": {"names": ["tensorbord"]}}, "no tracker is named 'tensorbord'; did you mean 'tensorboard'?"),
+        ({"trainer": {"strategy": "fsdp"}, "ema": 0.9}, "task.ema_decay needs whole weights, which fsdp takes apart"),
         ({"trainer": {"accelerator": "quantum"}}, "the trainer cannot be set up: "),
     ],
 )
 def test_options_that_do_not_fit_are_told(store, tmp_path, options, text):
     module = tiny.data(store)
+    task = tiny.task(module, ema=options.get("ema"))
     with pytest.raises(ConfigError) as caught:
-        fit(tiny.task(module), module, Run(tmp_path), **options)
+        fit(task, module, Run(tmp_path), **{key: value for key, value in options.items() if key != "ema"})
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 

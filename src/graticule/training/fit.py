@@ -99,6 +99,8 @@ def fit(
     checkpoint = run.last_checkpoint if resume and run.last_checkpoint.exists() else None
     if checkpoint is not None:
         read_checkpoint(checkpoint)
+    if task.shadow is not None and str(options["strategy"]).startswith("fsdp"):
+        raise ConfigError("task.ema_decay needs whole weights, which fsdp takes apart; use ddp, or set it to null.")
     trackers = make_trackers(tracking.pop("names"))
     record = Record(trackers, card(run, task, tracking), options.pop("log_every_n_steps"))
     kept = Checkpoints(run, **_monitored(chosen["checkpoint"], task))
