@@ -82,5 +82,13 @@ class TextureNet(nn.Module):
 
 def _square_sums(x: Tensor, side: int) -> Tensor:
     """Sum over the square round each pixel, nothing beyond the edge: rows first, then columns."""
-    along = F.avg_pool2d(x, (1, side), stride=1, padding=(0, side // 2))
-    return F.avg_pool2d(along, (side, 1), stride=1, padding=(side // 2, 0)) * side**2
+    return _line_sums(_line_sums(x, side, dim=-1), side, dim=-2)
+
+
+def _line_sums(x: Tensor, side: int, dim: int) -> Tensor:
+    """Differences of a running sum, whose cost does not depend on the side; in float64, so that they stay exact."""
+    length, half = x.shape[dim], side // 2
+    running = F.pad(x.double().cumsum(dim), (1, 0) if dim == -1 else (0, 0, 1, 0))
+    pixel = torch.arange(length, device=x.device)
+    above = running.index_select(dim, (pixel + half + 1).clamp(max=length))
+    return (above - running.index_select(dim, (pixel - half).clamp(min=0))).to(x.dtype)
