@@ -147,6 +147,8 @@ def _run(words: list[str]) -> int:
         arguments = parser.parse_intermixed_args(rest)
     except SystemExit:  # argparse ends --help so
         return 0
+    if not getattr(arguments, "run", name):
+        raise ConfigError(f"no run was given; name its folder: graticule {name} RUN.")
     _read_environment()
     _keep_freed_memory()
     importlib.import_module(f"graticule.commands.{name}").main(arguments)
@@ -192,7 +194,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")
         _add_launching(parser)
     else:
-        parser.add_argument("run", type=Path, metavar="RUN", help="a folder that `graticule train` printed")
+        parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a folder that `graticule train` printed")
         parser.add_argument("words", nargs="*", metavar="key=value", help="values of the configuration")
     if name == "prepare":
         parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")

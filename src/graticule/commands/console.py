@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from graticule.commands.ranks import is_first
+
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _SHOWN = {
     "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa", "calibration_error"),
@@ -37,7 +39,10 @@ class _Copy:
 
 @contextmanager
 def copied_to(path: Path) -> Iterator[None]:
-    """While it lasts, console output also goes to the end of the file at `path`."""
+    """While it lasts, console output also goes to the end of the file at `path`: that of the first process only."""
+    if not is_first():
+        yield
+        return
     out, err = sys.stdout, sys.stderr
     with path.open("a", encoding="utf-8") as file:
         sys.stdout, sys.stderr = _Copy(out, file), _Copy(err, file)
@@ -48,8 +53,9 @@ def copied_to(path: Path) -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """A line about what is going on; results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
+    """A line about what is going on; results alone go to standard output. Of several processes the first one talks."""
+    if is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def show_results(evaluations: Sequence[Mapping[str, Any]]) -> None:

@@ -35,7 +35,7 @@ def shared_run(request: Request, create: Callable[[], Run]) -> tuple[Run, bool]:
     if not is_first() and FOLDER in os.environ:
         return Run(Path(os.environ[FOLDER])), False
     note = _note(request)
-    if note is not None and note.exists() and int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0:
+    if note is not None and note.exists() and _restarts() > 0:
         return find_run(Path(note.read_text())), True
     if is_first():
         run = create()
@@ -45,6 +45,17 @@ def shared_run(request: Request, create: Callable[[], Run]) -> tuple[Run, bool]:
                 temporary.write_text(str(run.folder.resolve()))
         return run, False
     return Run(_told(note)), False
+
+
+def forget_run(request: Request) -> None:
+    """Take the note away once the training is done: the next launch is another run."""
+    note = _note(request)
+    if note is not None and is_first():
+        note.unlink(missing_ok=True)
+
+
+def _restarts() -> int:
+    return max(int(os.environ.get(name, "0")) for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def _note(request: Request) -> Path | None:

@@ -9,7 +9,7 @@ from graticule.commands.console import copied_to, tell
 from graticule.commands.evaluate import evaluate_run
 from graticule.commands.launching import launch
 from graticule.commands.pictures import draw
-from graticule.commands.ranks import is_first, shared_run
+from graticule.commands.ranks import forget_run, is_first, shared_run
 from graticule.commands.resume import resume
 from graticule.commands.stores import open_store, with_store
 from graticule.conf.compose import Request, compose, trusted_by, write_config
@@ -46,7 +46,9 @@ def train(request: Request) -> Run:
     root = config.run.output_root
     run, again = shared_run(request, lambda: create_run(Path(root), config.run.name, seed=config.run.seed))
     if again:
-        return resume(run, Request(trusted=request.trusted))
+        resume(run, Request(trusted=tuple(trusted_by(request))))
+        forget_run(request)
+        return run
     with copied_to(run.console_log):
         try:
             if is_first():
@@ -68,4 +70,5 @@ def train(request: Request) -> Run:
             evaluate_run(run, config, datamodule)
         if is_first():
             print(run.folder)
+    forget_run(request)
     return run

@@ -1,5 +1,6 @@
 """The named choices of each group, as `group=choice` on the command line; experiments are YAML files beside it."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def choices_of(group: str) -> list[str]:
     return sorted(CHOICES[group])
 
 
+@cache
 def register() -> None:
     """Hand the groups and the root to Hydra's store of configs."""
     store = ZenStore(name="graticule", deferred_hydra_store=True, overwrite_ok=True)

@@ -124,13 +124,26 @@ def _filled(kind: Kind, section: OpenSection, trusted: Collection[str], known: S
 
 
 def _groups(groups: Mapping[str, str | None]) -> dict[str, Any]:
-    """The tree of the chosen groups, before any value of the user's."""
+    """The tree of the chosen groups, before any value of the user's.
+
+    An experiment's options of a net or source are for its own: they fall away where the user chooses another one.
+    """
     for group, choice in groups.items():
         if choice is None:
             if group not in ("experiment", "debug"):
                 raise ConfigError(f"{group} is null; choose one of: {', '.join(choices_of(group))}.")
         elif choice not in choices_of(group):
             raise ConfigError(f"no {group} is named '{choice}'; {nearest(choice, choices_of(group))}")
+    tree = _composed(groups)
+    for kind in ("model", "source"):
+        if groups.get("experiment") and kind in groups:
+            chosen = _composed({kind: groups[kind]})[kind]
+            if chosen["name"] != _composed({"experiment": groups["experiment"]})[kind]["name"]:
+                tree[kind] = chosen
+    return tree
+
+
+def _composed(groups: Mapping[str, str | None]) -> dict[str, Any]:
     register()
     words = [f"{group}={'null' if choice is None else choice}" for group, choice in groups.items()]
     GlobalHydra.instance().clear()
