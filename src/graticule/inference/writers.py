@@ -25,7 +25,7 @@ Write = Callable[[int, np.ndarray], None]
 """(first row or offset of the first cell, pixels [bands, rows, width] or [bands, cells]): to be called in order."""
 
 _BLOCK = 512
-_CACHE = 64 * 2**20
+_CACHE = 16 * 2**20
 _CHUNK = 4**8
 _FITS_BLOCK = 2880
 _FULL = "cannot write {path}: {what}; free some space or choose another output folder. Nothing was left half-written."
@@ -51,9 +51,10 @@ def cog_writer(path: Path, grid: RasterGrid, layer: Layer) -> Iterator[Write]:
     _check_room(path, size)
     with whole_file(path) as temporary, _gdal_errors(path):
         strips = temporary.with_suffix(".strips.tif")
-        # A small cache: else GDAL keeps up to a twentieth of the memory.
+        # Room for two rows of tiles, since rows of tiles come in pieces; else GDAL keeps a twentieth of the memory.
+        cache = max(_CACHE, 2 * size // max(1, -(-grid.height // _BLOCK)))
         try:
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+            with rasterio.Env(GDAL_CACHEMAX=cache):
                 with rasterio.open(strips, "w", **profile) as dataset:
                     _describe(dataset, layer)
 
