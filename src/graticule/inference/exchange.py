@@ -94,6 +94,7 @@ class Canvas:
         """The blended predictions with their truth, on the scene's grid or exchanged to another."""
         for field in self.fields.values():
             np.divide(field, self.weight, out=field, where=self.weight > 0)
+        grid = None if grid == self.grid else grid
         target_grid = grid or self.grid
         fields, truth, valid, share = {}, {}, {}, {}
         for target in self.targets:
