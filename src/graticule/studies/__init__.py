@@ -1,0 +1,1 @@
+"""Cross-validation, scoring, search spaces and studies. Trains nothing: it is handed a callable that does."""
