@@ -138,18 +138,49 @@ def _faces_around() -> Int64[np.ndarray, "12 3 3"]:
     return faces
 
 
-def _quarter_turns(face: int) -> Int64[np.ndarray, "3 3"]:
-    """By how many quarter turns the axes of the base pixel next to `face` are turned, by the step in y and x.
+@lru_cache(maxsize=1)
+def _quarter_turns() -> Int64[np.ndarray, "12 3 3"]:
+    """By how many quarter turns the axes of the base pixel next to each are turned, by the step in y and x.
 
     Only round the poles: there four base pixels meet with the same corner, so that each step from one to the next
     turns the axes once. Everywhere else neighbours have parallel axes.
     """
-    turns = np.zeros((3, 3), dtype=np.int64)
-    if face < 4:
-        turns[1, 2], turns[2, 2], turns[2, 1] = 1, 2, 3
-    elif face >= 8:
-        turns[1, 0], turns[0, 0], turns[0, 1] = 1, 2, 3
+    turns = np.zeros((12, 3, 3), dtype=np.int64)
+    turns[:4, [1, 2, 2], [2, 2, 1]] = 1, 2, 3
+    turns[8:, [1, 0, 0], [0, 0, 1]] = 1, 2, 3
     return turns
+
+
+def turned_square(
+    side: int, turns: Int64[np.ndarray, "*shape"], y: Int64[np.ndarray, "*shape"], x: Int64[np.ndarray, "*shape"]
+) -> tuple[Int64[np.ndarray, "*shape"], Int64[np.ndarray, "*shape"]]:
+    """Row and column in a square of `side` whose axes are turned by quarter turns, of (y, x) along one's own axes."""
+    back = side - 1
+    rows, columns = [y, back - x, back - y, x], [x, y, back - x, back - y]
+    return np.choose(turns, rows), np.choose(turns, columns)
+
+
+def cells_across_seams(
+    nside: int, face: Int64[np.ndarray, "*shape"], y: Int64[np.ndarray, "*shape"], x: Int64[np.ndarray, "*shape"]
+) -> tuple[Int64[np.ndarray, "*shape"], Int64[np.ndarray, "*shape"]]:
+    """Nested ids of the true cells at (y, x) when the axes of a base pixel go on over its seams.
+
+    Args:
+        nside: of the cells.
+        face: the base pixel whose axes count.
+        y: row, from -nside to 2 nside - 1.
+        x: column, likewise.
+
+    Returns:
+        The ids, -1 where the sphere has no cell since only three base pixels meet; and by how many quarter turns the
+        axes of the base pixel that the cell lies in are turned.
+    """
+    over_y, over_x = y // nside + 1, x // nside + 1
+    turns = _quarter_turns()[face, over_y, over_x]
+    row, column = turned_square(nside, turns, y % nside, x % nside)
+    there = _faces_around()[face, over_y, over_x]
+    ids = there * nside**2 + (_spread_bits(column) | (_spread_bits(row) << 1))
+    return np.where(there >= 0, ids, -1), turns
 
 
 def healpix_halo(
@@ -181,13 +212,4 @@ def healpix_halo(
     row, column = divmod(int(morton_inverse(nside)[within]), nside)
     steps = np.arange(-halo, side + halo)
     y, x = np.meshgrid(row + steps, column + steps, indexing="ij")
-    over_y, over_x = y // nside + 1, x // nside + 1
-    y, x = y % nside, x % nside
-    back = nside - 1
-    turns = _quarter_turns(face)[over_y, over_x]
-    turned = [(x, y), (y, back - x), (back - x, back - y), (back - y, x)]
-    new_x = np.choose(turns, [pair[0] for pair in turned])
-    new_y = np.choose(turns, [pair[1] for pair in turned])
-    faces = _faces_around()[face][over_y, over_x]
-    ids = faces * nside**2 + (_spread_bits(new_x) | (_spread_bits(new_y) << 1))
-    return np.where(faces >= 0, ids, -1)
+    return cells_across_seams(nside, np.full(y.shape, face), y, x)[0]
