@@ -74,7 +74,7 @@ def test_windows_follow_the_grid_order():
         (8, 16, "a window of 16 cells from 8 is not one cell's children"),
         (0, 0, "a window of 0 cells from 0 is not one cell's children"),
         (256, 16, "the window of 16 cells from 256 leaves the grid; it must lie in 256 cells, under one parent of 64."),
-        (0, 256, "the window of 256 cells from 0 leaves the grid"),
+        (256, 64, "the window of 64 cells from 256 leaves the grid"),
         (-16, 16, "the window of 16 cells from -16 leaves the grid"),
     ],
 )

@@ -98,11 +98,16 @@ class HealpixGrid:
         return (starts[:, None] + np.arange(self.children)).reshape(-1)
 
     def window(self, start: int, size: int) -> HealpixGrid:
-        """The grid of the `size` cells from offset `start` of this grid: the children of one cell.
+        """The grid of the `size` cells from offset `start` of this grid: the children of one cell, or whole parents.
 
         Raises:
-            GridError: if the run is not inside the grid, `size` not a power of four, or `start` not a multiple of it.
+            GridError: if the run is not inside the grid, or neither of these.
         """
+        whole = start % self.children == 0 and size % self.children == 0
+        if whole and 0 <= start < start + size <= self.size:
+            first, last = start // self.children, (start + size) // self.children
+            parents = range(first, last) if self.parents is None else self.parents[first:last]
+            return self if size == self.size else HealpixGrid(self.nside, tuple(parents), self.parent_nside)
         side = round(size**0.5)
         if side < 1 or side * side != size or side & (side - 1) or start % size or side > self.nside:
             raise GridError(

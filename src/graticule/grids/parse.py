@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graticule.errors import GridError
+from graticule.grids.camera import CameraGrid
 from graticule.grids.grid import Grid
 from graticule.grids.healpix import HealpixGrid
 from graticule.grids.raster import RasterGrid
@@ -37,7 +38,11 @@ def grid_from_dict(data: Mapping[str, Any]) -> Grid:
         if data["kind"] == "healpix" and data.get("order", "nested") == "nested":
             parents = data.get("parents")
             return HealpixGrid(data["nside"], None if parents is None else tuple(parents), data.get("parent_nside", 1))
+        if data["kind"] == "camera":
+            return CameraGrid.from_dict(data)
     except KeyError as error:
         raise GridError(f"the description of a grid lacks {error}; it has {', '.join(map(str, data))}.") from error
     order = f" in {data['order']} order" if "order" in data else ""
-    raise GridError(f"{data['kind']!r}{order} is not a kind of grid; it must be raster, or healpix in nested order.")
+    raise GridError(
+        f"{data['kind']!r}{order} is not a kind of grid; it must be raster, or healpix in nested order, or camera."
+    )

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from graticule.errors import GridError
 from graticule.grids.sphere import band_areas, outline, quad_areas, unit_vectors, within_world, wrap_longitude
+from graticule.grids.stencil import bilinear_stencil
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -239,19 +240,7 @@ class RasterGrid:
         """
         column, row = self._pixel_coordinates(lon, lat)
         outside = self.locate(lon, lat) < 0
-        column, row = np.where(outside, 0.5, column) - 0.5, np.where(outside, 0.5, row) - 0.5
-        left, top = np.floor(column).astype(np.int64), np.floor(row).astype(np.int64)
-        across, down = column - left, row - top
-        columns = np.stack([left, left + 1, left, left + 1], axis=-1)
-        rows = np.stack([top, top, top + 1, top + 1], axis=-1)
-        weights = np.stack(
-            [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down], axis=-1
-        )
-        index = self._flat_index(rows, columns)
-        index[outside] = -1
-        weights = np.where(index >= 0, weights, 0.0)
-        total = weights.sum(axis=-1, keepdims=True)
-        return index, np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+        return bilinear_stencil(column, row, outside, self._flat_index)
 
     def _flat_index(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Flat indices; -1 outside. On the whole sphere, columns wrap and rows go on behind the poles."""
