@@ -23,6 +23,8 @@ NETS = {
 SOURCES = {
     "earth": "graticule.data.sources.earth:EarthSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
+    "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",
+    "woodscape": "graticule.data.sources.woodscape:WoodScapeSource",
 }
 PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}
 

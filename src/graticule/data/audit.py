@@ -1,9 +1,9 @@
 """What any two parts of a split share: ground, content, parents.
 
 Ground is counted in pixels. Scenes on one lattice (one raster, or one nside) are compared pixel by pixel, through the
-masks of a block split; scenes on different lattices by the footprints of their samples. Content is equal where two
-samples have the same bytes within their part; plain ones (open sea, no data, a sliver of a few
-pixels) are alike by nature and are told apart.
+masks of a block split; scenes on different lattices by the footprints of their samples. Photographs, whose footprints
+are empty since their place on the Earth is not known, share no ground. Content is equal where two samples have the same
+bytes within their part; plain ones (open sea, no data, a sliver of a few pixels) are alike by nature and are told apart.
 """
 
 import hashlib
@@ -148,6 +148,7 @@ def _lattice(grid: Grid) -> Any:
 def _lattice_ground(store: Store, assignment: Assignment) -> np.ndarray:
     """Pixels shared by each pair of parts within one lattice."""
     belongs = _in_parts(store, assignment)
+    belongs[np.asarray(store.metadata.geometry.is_empty)] = False
     lattices = {scene: _lattice(grid) for scene, grid in store.scenes.items()}
     groups: dict[Any, list[int]] = {}
     for index in np.flatnonzero(belongs.any(axis=1)):

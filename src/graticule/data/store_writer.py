@@ -85,7 +85,7 @@ class StoreWriter:
             x: [bands, *space], of the declared type.
             arrays: for each target's array: uint8 labels (255 = unknown) or float32 values (NaN = unknown), [*space].
             row: `sample_id`, `scene`, `parent`, `region`, `place` ((row, col) or (cell,)); optionally `geometry` (the
-                footprint in lon/lat; the window's own if left out), `empty`, and further columns of metadata.
+                footprint in lon/lat; the window's own if left out, empty if unknown), `empty`, and further columns.
 
         Raises:
             StoreError: if a shape, a type, a label or the row does not fit what was declared, or `x` has no value.
@@ -118,7 +118,9 @@ class StoreWriter:
         place = [int(number) for number in row["place"]]
         rest = {key: value for key, value in row.items() if key not in ("place", "geometry", "empty")}
         found = any(_has_content(target, arrays[target.array]) for target in self.targets)
-        geometry = row.get("geometry") or sample_grid(self.scenes[row["scene"]], place, self.space).footprint()  # type: ignore[attr-defined]
+        geometry = row.get("geometry")
+        if geometry is None:
+            geometry = sample_grid(self.scenes[row["scene"]], place, self.space).footprint()  # type: ignore[attr-defined]
         where = dict(zip(place_columns(self.space), place, strict=True))
         return rest | {"empty": bool(row.get("empty", not found))} | where | {"geometry": geometry}
 
