@@ -12,6 +12,7 @@ from graticule.conf.tree import Config, SplitConfig
 from graticule.data.augment import Augment
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment, assign
+from graticule.data.statistics import class_weights
 from graticule.data.store import Store
 from graticule.errors import CheckpointError, nearest
 from graticule.models.healpix import OnHealpix
@@ -53,10 +54,26 @@ def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] =
         net = build_net(plain, len(datamodule.bands), channels, trusted)
     task, optim = plain["task"], plain["optim"]
     return DensePrediction(
-        net, datamodule.bands, datamodule.targets, losses=task["losses"], optimizer=optim["optimizer"],
+        net, datamodule.bands, datamodule.targets, losses=_weighed(task["losses"], datamodule), optimizer=optim["optimizer"],
         schedule=optim["schedule"], area_weighted=task["area_weighted"], ema_decay=task["ema_decay"], grid_kind=kind,
         config=plain, compile_net=config.trainer.compile,
     )  # fmt: skip
+
+
+def _weighed(losses: dict[str, Any] | None, datamodule: DataModule) -> dict[str, Any] | None:
+    """The losses with class weights "prevalence" as numbers, measured on the train part."""
+    if losses is None:
+        return None
+    pixels = datamodule.statistics.pixels
+    return {
+        target: [
+            entry | {"class_weights": class_weights(pixels[target].sum(axis=0))}
+            if entry.get("class_weights") == "prevalence" and target in pixels
+            else entry
+            for entry in entries
+        ]
+        for target, entries in losses.items()
+    }
 
 
 def checkpoint_path(run: Run, which: str) -> Path:

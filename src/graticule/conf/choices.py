@@ -7,6 +7,7 @@ from typing import Any
 from hydra_zen import ZenStore
 
 from graticule.conf.parts import NETS, SOURCES
+from graticule.data.sources.fisheye_classes import PUBLISHED_WEIGHTS
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "source": {name: {"name": name} for name in SOURCES},
@@ -19,6 +20,12 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "default": {},
         "landcover": {"losses": {"landcover": [{"name": "cross_entropy"}]}, "area_weighted": True},
         "height": {"losses": {"height": [{"name": "huber"}]}, "area_weighted": True},
+        "semantics": {"losses": {"semantics": [{"name": "cross_entropy", "class_weights": "prevalence"}]}},
+        "depth": {"losses": {"depth": [{"name": "l2"}]}},
+        **{
+            name: {"losses": {"semantics": [{"name": "cross_entropy", "class_weights": list(weights)}]}}
+            for name, weights in PUBLISHED_WEIGHTS.items()
+        },
     },
     "optim": {
         "adamw": {
@@ -40,6 +47,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "region": {"method": "region"},
         "parent": {"method": "parent"},
         "sample": {"method": "sample"},
+        "published": {"method": "published"},
         "none": {"method": "none"},
     },
     "trainer": {

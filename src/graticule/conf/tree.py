@@ -91,8 +91,8 @@ class DataConfig(Section):
 class SplitConfig(Section):
     """Which samples train, validate, test."""
 
-    method: Literal["random", "region", "sample", "parent", "block", "none"] = "block"
-    """Random samples, whole regions, named samples, whole parents, blocks of degrees on the Earth, or no split."""
+    method: Literal["random", "region", "sample", "parent", "block", "published", "none"] = "block"
+    """Random parents, regions, samples or parents by name, blocks of degrees, the data's own split, or none."""
     by: float | str | list[str] | list[float] | None = None
     """The regions, samples or parents that test; the share that tests (`random`); the side in degrees (`block`)."""
     shares: tuple[Share, Share, Share] = (0.7, 0.15, 0.15)

@@ -27,7 +27,7 @@ from graticule.files import whole_file
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-Method = Literal["random", "region", "sample", "parent", "block", "none"]
+Method = Literal["random", "region", "sample", "parent", "block", "published", "none"]
 FoldMethod = Literal["kfold", "stratified", "shuffle", "region", "region-stratified", "block", "none"]
 By = float | str | Sequence[str] | Sequence[float] | None
 Shares = Sequence[float]
@@ -128,6 +128,8 @@ def assign(
             `sample`: the samples named in `by`, together with all other samples of their parents.
             `block`: by pixel, in blocks of `by` degrees (None: 15) of longitude and latitude that are drawn with
             `shares`; train, val and test at once.
+            `published`: the split that comes with the data (the store's column `published`); what it validates on
+            tests here. With `by` "val" that part validates too, as published experiments have it; this leaks.
             `none`: every sample is in all three parts. This leaks, and the audit says so.
         by: see `method`.
         shares: shares of train, val and test, adding to 1.
@@ -153,7 +155,10 @@ def assign(
         return _by_block(store, rows, _degrees(by), shares, seed, fold_method, total_folds, fold)
     if method == "random" and _is_shares(by):
         return _at_once(rows, by, seed, fold)
-    test = _test_rows(rows, method, by, shares, seed)
+    test = _published_rows(rows, by) if method == "published" else _test_rows(rows, method, by, shares, seed)
+    if method == "published" and by == "val":
+        held = np.flatnonzero(test)
+        return _finish(rows, {"train": np.flatnonzero(~test), "val": held, "test": held})
     rest = np.flatnonzero(~test)
     if not len(rest):
         raise SplitError("the split leaves no sample to train on, all are in the test part; name fewer in split.by.")
@@ -167,6 +172,8 @@ def _rows(store: Store) -> pd.DataFrame:
     """Sample, parent, region (of the parent) and empty of every row, as a plain table."""
     metadata = store.metadata
     rows = pd.DataFrame({name: metadata[name].to_numpy() for name in ("sample_id", "parent", "region", "empty")})
+    if "published" in metadata:
+        rows["published"] = metadata["published"].to_numpy()
     if rows.empty:
         raise SplitError(f"{store.path} has no samples, so it cannot be split; prepare a store with samples.")
     rows["empty"] = rows["empty"].astype(bool)
@@ -228,6 +235,15 @@ def _at_once(rows: pd.DataFrame, shares: Shares, seed: int, fold: int) -> Assign
     groups = np.split(parents[order], edges)
     members = {p: np.flatnonzero(rows["parent"].isin(g)) for p, g in zip(PARTS, groups, strict=True)}
     return _finish(rows, members)
+
+
+def _published_rows(rows: pd.DataFrame, by: By) -> NDArray[np.bool_]:
+    """The samples that the published split holds back."""
+    if "published" not in rows:
+        raise SplitError("the store's source publishes no split (no column 'published'); choose another split.method.")
+    if by not in (None, "val"):
+        raise SplitError(f"split.by is {by!r}; with split.method 'published' leave it out, or give val.")
+    return (rows["published"] != "train").to_numpy()
 
 
 def _test_rows(rows: pd.DataFrame, method: str, by: By, shares: Shares, seed: int) -> NDArray[np.bool_]:

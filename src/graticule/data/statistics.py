@@ -61,6 +61,15 @@ class Statistics:
     pixels: dict[str, Int64[np.ndarray, "samples classes"]]
 
 
+def class_weights(pixels: Int64[np.ndarray, " classes"]) -> list[float]:
+    """Weights that raise rare classes: the fourth root of 1 / prevalence in percent; 0 for classes without a pixel.
+
+    With the prevalences of WoodScape and SynWoodScape these are the weights published with HEAL-SWIN.
+    """
+    percent = 100.0 * pixels / max(1, pixels.sum())
+    return [float(p) ** -0.25 if p > 0 else 0.0 for p in percent]
+
+
 def measure(reader: BatchReader, samples: Sequence[int] | np.ndarray, threads: int = 0) -> Statistics:
     """Read `samples` once and measure them; the numbers do not depend on the number of threads.
 
