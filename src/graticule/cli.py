@@ -30,16 +30,27 @@ class Verb:
 
 
 VERBS = {
+    "generate": Verb(
+        "write simulated data in the layout of a published data set",
+        "graticule generate fisheye --root FOLDER",
+        """Ray-casts streets of boxes through four fisheye lenses and writes photographs, labels, calibrations and (for
+synwoodscape) depth, with the folders and formats of WoodScape. The same seed gives the same files.
+
+examples:
+  graticule generate fisheye --root street --images 40 --size 322x428
+  graticule generate fisheye --root street --kind woodscape --seed 7""",
+    ),
     "prepare": Verb(
         "write a source's samples to a store",
         "graticule prepare [key=value ...]",
-        """Reads a source (the built-in Earth, a folder of GeoTIFFs) and writes a store of samples, from which all else
-reads. The store's path is the last line printed.
+        """Reads a source (the built-in Earth, a folder of GeoTIFFs, fisheye photographs) and writes a store of samples,
+from which all else reads. The store's path is the last line printed.
 
 examples:
   graticule prepare experiment=earth_small                  the built-in Earth
   graticule prepare experiment=earth source.grid=healpix:256
-  graticule prepare source=rasters source.images=images source.labels=labels 'source.classes=[water,land]'""",
+  graticule prepare source=rasters source.images=images source.labels=labels 'source.classes=[water,land]'
+  graticule prepare source=woodscape source.root=woodscape source.grid=healpix:256""",
     ),
     "train": Verb(
         "train a net on a store and evaluate it",
@@ -188,6 +199,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders that `graticule train` printed")
         parser.add_argument("--out", type=Path, metavar="PAGE", help="the page; else report.html in the first RUN")
         return parser
+    if name == "generate":
+        _add_generating(parser)
+        return parser
     if name in ("prepare", "train"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a .py, .toml or .yaml file; words win over it")
@@ -206,6 +220,15 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         "--trust", action="append", default=[], metavar="PACKAGE", help="let configurations name code of this package"
     )
     return parser
+
+
+def _add_generating(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("fisheye",), help="photographs of four fisheye cameras of a car")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="the folder to make")
+    parser.add_argument("--images", type=int, default=40, metavar="N", help="photographs, four of each instant (40)")
+    parser.add_argument("--kind", choices=("synwoodscape", "woodscape"), default="synwoodscape", help="whose classes")
+    parser.add_argument("--size", default="966x1280", metavar="HxW", help="height x width in pixels (966x1280)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
 
 
 def _add_launching(parser: argparse.ArgumentParser) -> None:

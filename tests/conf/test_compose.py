@@ -47,7 +47,10 @@ def test_every_experiment_composes_and_its_head_states_command_cost_and_score(ex
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in CHOICES for c in choices_of(g)])
 def test_every_choice_composes(group, choice):
-    words = ["source.images=a", "source.labels=b"] if choice == "rasters" else []
+    needs = {"rasters": ["source.images=a", "source.labels=b"]}
+    if group == "source":
+        needs |= dict.fromkeys(("woodscape", "synwoodscape"), ["source.root=a"])
+    words = needs.get(choice, [])
     composed(f"{group}={choice}", *words)
 
 

@@ -53,8 +53,9 @@ def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] =
         torch.manual_seed(config.run.seed)
         net = build_net(plain, len(datamodule.bands), channels, trusted)
     task, optim = plain["task"], plain["optim"]
+    losses = _weighed(task["losses"], datamodule)
     return DensePrediction(
-        net, datamodule.bands, datamodule.targets, losses=_weighed(task["losses"], datamodule), optimizer=optim["optimizer"],
+        net, datamodule.bands, datamodule.targets, losses=losses, optimizer=optim["optimizer"],
         schedule=optim["schedule"], area_weighted=task["area_weighted"], ema_decay=task["ema_decay"], grid_kind=kind,
         config=plain, compile_net=config.trainer.compile,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 Ground is counted in pixels. Scenes on one lattice (one raster, or one nside) are compared pixel by pixel, through the
 masks of a block split; scenes on different lattices by the footprints of their samples. Photographs, whose footprints
 are empty since their place on the Earth is not known, share no ground. Content is equal where two samples have the same
-bytes within their part; plain ones (open sea, no data, a sliver of a few pixels) are alike by nature and are told apart.
+bytes within their part; plain ones (open sea, no data, a sliver of a few pixels) are alike by nature and told apart.
 """
 
 import hashlib
