@@ -67,11 +67,23 @@ examples:
   graticule train experiment=earth -m model=unet,segmentation_cnn run.seed=1,2,3
   graticule train experiment=earth -m run.seed=1,2 --launcher slurm --slurm partition=gpu --slurm gpus_per_node=1""",
     ),
+    "crossval": Verb(
+        "train on every fold with several seeds, and score",
+        "graticule crossval [key=value ...]",
+        """Trains one configuration on crossval.n_folds of split.total_folds folds, each with crossval.n_randoms seeds,
+and writes run_infos.parquet and summary.json beside the run folders. The same words with the same crossval.name go on
+where a killed cross-validation was, and so does `graticule resume FOLDER`.
+
+examples:
+  graticule crossval experiment=earth_small split.total_folds=3 crossval.n_randoms=2
+  graticule crossval experiment=earth crossval.name=earth-cv 'crossval.scoring_metric=[val/iou,val/loss:lower]'""",
+    ),
     "resume": Verb(
         "go on with a run that was interrupted",
         "graticule resume RUN [key=value ...]",
         """Goes on at the last checkpoint; weights, metrics and logs become those of a run that was never interrupted.
-Words may change the sections trainer, data, tracker, callbacks and evaluate.
+RUN may also be the folder of a cross-validation. Words may change the sections trainer, data, tracker, callbacks and
+evaluate.
 
 examples:
   graticule resume runs/_runs/mossy-fjord-27-ab12cd34
@@ -202,7 +214,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name == "generate":
         _add_generating(parser)
         return parser
-    if name in ("prepare", "train"):
+    if name in ("prepare", "train", "crossval"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a .py, .toml or .yaml file; words win over it")
         parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")

@@ -120,6 +120,54 @@ class Run:
         write_json(self.manifest, old | entries)
 
 
+@dataclass(frozen=True)
+class Crossval:
+    """A cross-validation's folder: the folders of its runs lie in it."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Name, planned runs and scoring."""
+        return self.folder / "crossval.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration that all runs share but for fold and seed."""
+        return self.folder / "config.yaml"
+
+    @property
+    def run_infos(self) -> Path:
+        """A table with one row per run that has ended."""
+        return self.folder / "run_infos.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """The score, the metrics over the runs, and those pooled over the folds."""
+        return self.folder / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML page."""
+        return self.folder / "report.html"
+
+    @property
+    def console_log(self) -> Path:
+        """All console output, over all launches."""
+        return self.folder / "console.log"
+
+    def run_of(self, name: str) -> Run | None:
+        """The run of that name, begun or finished, the newest if there are several."""
+        found = [path for path in self.folder.glob(f"{name}-*") if (path / "manifest.json").is_file()]
+        own = [path for path in found if path.name.removeprefix(f"{name}-").isalnum()]
+        return Run(max(own, key=lambda path: path.stat().st_mtime)) if own else None
+
+
+def crossval_folder(root: Path, name: str, tune_name: str | None = None) -> Crossval:
+    """Where a cross-validation lives."""
+    return Crossval(run_folder(root, "run", "id", cv_name=name, tune_name=tune_name).parent)
+
+
 def read_json(path: Path, *, what: str, remedy: str) -> Any:
     """The content of a JSON file; `what` its folder would be with it, and the `remedy`, go into the error."""
     if not path.is_file():

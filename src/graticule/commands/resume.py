@@ -10,7 +10,7 @@ from graticule.commands.ranks import is_first
 from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from, write_config
 from graticule.data.splits import Assignment
-from graticule.runs import Run, find_run, record_environment
+from graticule.runs import Crossval, Run, find_run, record_environment
 from graticule.training.fit import fit
 
 CHANGEABLE = ("callbacks", "data", "evaluate", "tracker", "trainer")
@@ -19,7 +19,13 @@ CHANGEABLE = ("callbacks", "data", "evaluate", "tracker", "trainer")
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    resume(find_run(arguments.run), Request(arguments.words, trusted=arguments.trust))
+    request = Request(arguments.words, trusted=arguments.trust)
+    if Crossval(arguments.run).manifest.is_file():
+        from graticule.commands.crossval import resume_crossval  # it resumes runs by this module
+
+        resume_crossval(arguments.run, request)
+    else:
+        resume(find_run(arguments.run), request)
 
 
 def resume(run: Run, request: Request) -> Run:

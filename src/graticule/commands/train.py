@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from graticule.commands.assemble import make_datamodule, make_task, split
@@ -13,9 +15,14 @@ from graticule.commands.ranks import forget_run, is_first, shared_run
 from graticule.commands.resume import resume
 from graticule.commands.stores import open_store, with_store
 from graticule.conf.compose import Request, compose, trusted_by, write_config
-from graticule.data.audit import audit
+from graticule.conf.tree import Config
+from graticule.data.audit import LeakReport, audit
+from graticule.data.datamodule import DataModule
+from graticule.data.splits import Assignment
+from graticule.data.store import Store
 from graticule.errors import GraticuleError
 from graticule.runs import Run, create_run, write_json
+from graticule.tasks.dense import DensePrediction
 from graticule.training.fit import fit
 
 
@@ -37,29 +44,59 @@ def train(request: Request) -> Run:
     store = open_store(config, request.words)
     config = with_store(config, store)
     assignment = split(config.split, store)
-    leaks = audit(store, assignment)
+    training = prepare_training(config, store, assignment, audit(store, assignment), trusted_by(request))
+    root = Path(config.run.output_root)
+    run, again = shared_run(request, lambda: create_run(root, config.run.name, seed=config.run.seed))
+    if again:
+        resume(run, Request(trusted=tuple(trusted_by(request))))
+    else:
+        learn(training, run)
+    forget_run(request)
+    return run
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that a training needs, made before it has a folder, so that what is wrong leaves none behind."""
+
+    config: Config
+    assignment: Assignment
+    leaks: LeakReport
+    datamodule: DataModule
+    task: DensePrediction
+
+
+def prepare_training(
+    config: Config, store: Store, assignment: Assignment, leaks: LeakReport, trusted: Collection[str] = ()
+) -> Training:
+    """The data and the new net of a configuration.
+
+    Raises:
+        SplitError: if the parts leak and the configuration does not allow it.
+        ConfigError: if the net cannot be made, and the like.
+    """
     if not config.split.allow_leaks:
         leaks.refuse()
     datamodule = make_datamodule(config, store, assignment)
-    task = make_task(config, datamodule, trusted_by(request))
+    return Training(config, assignment, leaks, datamodule, make_task(config, datamodule, trusted))
 
-    root = config.run.output_root
-    run, again = shared_run(request, lambda: create_run(Path(root), config.run.name, seed=config.run.seed))
-    if again:
-        resume(run, Request(trusted=tuple(trusted_by(request))))
-        forget_run(request)
-        return run
+
+def learn(training: Training, run: Run) -> None:
+    """Train, evaluate, and leave all that is known in the run folder; tell its path."""
+    config, task = training.config, training.task
     with copied_to(run.console_log):
         try:
             if is_first():
                 write_config(run.config, config)
-                assignment.save(run.assignment)
-                write_json(run.audit, leaks.to_dict())
-            parts = ", ".join(f"{len(assignment.samples(part))} {part}" for part in ("train", "val", "test"))
-            tell(f"Run {run.folder.name}: {config.model.name} on {store.path.name}; samples: {parts}. {leaks.summary}.")
+                training.assignment.save(run.assignment)
+                write_json(run.audit, training.leaks.to_dict())
+            parts = ", ".join(f"{len(training.assignment.samples(p))} {p}" for p in ("train", "val", "test"))
+            store = training.datamodule.store.path.name
+            told = f"{config.model.name} on {store}; samples: {parts}. {training.leaks.summary}."
+            tell(f"Run {run.folder.name}: {told}")
             options = config.to_dict()
             fit(
-                task, datamodule, run, seed=config.run.seed, trainer=options["trainer"],
+                task, training.datamodule, run, seed=config.run.seed, trainer=options["trainer"],
                 callbacks=options["callbacks"], tracker=options["tracker"], draw=draw(task.bands, task.targets),
             )  # fmt: skip
         except GraticuleError:
@@ -67,8 +104,6 @@ def train(request: Request) -> Run:
                 shutil.rmtree(run.folder, ignore_errors=True)  # a run that never began is no run
             raise
         if config.evaluate.after_train and is_first():
-            evaluate_run(run, config, datamodule)
+            evaluate_run(run, config, training.datamodule)
         if is_first():
             print(run.folder)
-    forget_run(request)
-    return run

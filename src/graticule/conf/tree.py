@@ -81,8 +81,8 @@ class DataConfig(Section):
     """Names of the bands to use; all if null."""
     targets: list[str] | None = None
     """Names of the targets to read; all if null."""
-    balance: bool = False
-    """Centre crops on classes drawn evenly, so that rare classes are seen as often as common ones."""
+    balance: Share = 0.0
+    """Draw samples and centre crops by class: 1 (or true) shows rare classes as often as common ones, 0 as they are."""
     repeats: Positive = 1
     """How often one epoch draws each sample."""
     augment: AugmentConfig = AugmentConfig()
@@ -296,6 +296,21 @@ class PredictConfig(Section):
     """`cog` for rasters, `zarr` and `fits` for HEALPix; those that fit the grid if null."""
 
 
+class CrossvalConfig(Section):
+    """A cross-validation: runs over folds and seeds, and their score."""
+
+    name: str | None = None
+    """Name of the cross-validation; its runs are named after it. A random one if null."""
+    n_folds: Positive | None = None
+    """Folds to run, the first ones of `split.total_folds`; all if null."""
+    n_randoms: Positive = 3
+    """Seeds to run each fold with: `run.seed`, 21, 69, then drawn ones."""
+    scoring_metric: str | list[str] | None = None
+    """Metrics that make the score, each with `:higher` or `:lower`; if null that by which checkpoints are best."""
+    multi_score_strategy: Literal["harmonic", "geometric", "arithmetic", "min"] = "harmonic"
+    """How several metrics of a run are combined, before the mean over runs is taken."""
+
+
 class Config(Section):
     """The whole tree."""
 
@@ -311,6 +326,14 @@ class Config(Section):
     callbacks: CallbacksConfig = CallbacksConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
+    crossval: CrossvalConfig = CrossvalConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        n_folds, total = self.crossval.n_folds, self.split.total_folds
+        if n_folds is not None and n_folds > total:
+            raise ValueError(f"crossval.n_folds is {n_folds}; it must be at most split.total_folds={total}")
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain data: dicts, lists, text, numbers, booleans, None."""
