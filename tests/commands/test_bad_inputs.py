@@ -1,6 +1,7 @@
 """The bad inputs of docs/errors.md: each ends with one clear line, exit code 2, and nothing half-written."""
 
 import ctypes
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import rasterio
 import torch
 import zarr
+from PIL import Image
 from tiny_earth import TINY
 
 from graticule.cli import main
+from graticule.data.street_files import write_street
 from worlds import raster_world
 
 
@@ -232,3 +235,104 @@ def test_read_only_output_folder(here, read_only, refused, verb):
     told = refused(verb, *TINY, place, folder=here / "runs")
     assert told.startswith(f"cannot write {read_only}/")
     assert "the file system is read-only; choose another output folder." in told
+
+
+FISHEYE = ["prepare", "source=synwoodscape", "source.root=street", "source.grid=healpix:16", "data.store=store"]
+LABEL = Path("street/semantic_annotations/semantic_annotations/gtLabels/00000_RV.png")
+
+
+@pytest.fixture
+def street(desk):
+    """Four simulated fisheye photographs."""
+    write_street(desk / "street", images=4, height=20, width=26)
+
+
+def test_calibration_without_a_coefficient(street, refused):
+    path = Path("street/calibration/calibration/00000_RV.json")
+    calibration = json.loads(path.read_text())
+    del calibration["intrinsic"]["k3"]
+    path.write_text(json.dumps(calibration))
+    assert refused(*FISHEYE) == (
+        f"{path}: the calibration of camera RV has no intrinsic.k3; give the whole file as WoodScape publishes it."
+    )
+
+
+def test_image_of_another_size_than_its_calibration(street, refused):
+    path = Path("street/rgb_images/rgb_images/00000_RV.png")
+    Image.open(path).resize((13, 10)).save(path)
+    assert refused(*FISHEYE) == (
+        f"{path} has 10 x 13 pixels and its calibration 20 x 26; give the picture as it was taken, or the calibration "
+        "that belongs to it."
+    )
+
+
+def test_label_outside_the_legend(street, refused):
+    labels = np.asarray(Image.open(LABEL)).copy()
+    labels[3, 4] = 27
+    Image.fromarray(labels).save(LABEL)
+    assert refused(*FISHEYE) == (
+        f"{LABEL} has label 27; seg_annotation_info.json has 25 classes, 0..24: correct the label image or add the "
+        "class there."
+    )
+
+
+def test_base_pixels_that_the_camera_does_not_see(street, refused):
+    told = refused(*FISHEYE, "source.frame=vehicle", "source.cameras=[FV]", "source.base_pixels=[0,6]")
+    assert told == (
+        "no camera sees base pixel 6 with source.frame=vehicle; they see 0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11: leave it "
+        "out of source.base_pixels."
+    )
+
+
+def test_nside_that_windows_do_not_divide(street, refused):
+    assert refused(*FISHEYE, "source.window=12") == (
+        "windows of 12 cells do not divide the base pixels of healpix:16; source.window must be a power of two up to "
+        "16."
+    )
+
+
+def test_depth_of_zeros(street, refused):
+    path = Path("street/depth_maps/raw_data/00000_RV.npy")
+    np.save(path, np.zeros((20, 26), np.float32))
+    assert refused(*FISHEYE, "source.targets=[depth]") == (
+        f"{path} has no depth above 0; it must hold metres along the ray, 1000 for the background."
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda: shutil.rmtree("street/calibration"), "street has no folder calibration/calibration; give the folder"),
+        (lambda: LABEL.unlink(), f"{LABEL} is missing; every photograph needs one, or must be taken away."),
+        (lambda: os.truncate(LABEL, 50), f"{LABEL} cannot be read as a picture"),
+        (lambda: os.truncate("street/calibration/calibration/00000_FV.json", 50), "00000_FV.json is no whole JSON"),
+        (lambda: shutil.rmtree("street/rgb_images"), "street has no folder rgb_images/rgb_images"),
+    ],
+)
+def test_fisheye_files_that_are_missing_or_cut_short(street, refused, spoil, told):
+    spoil()
+    assert told in refused(*FISHEYE)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["source.grid=raster:1deg"], "photographs cannot be prepared on raster:1deg; use camera, camera:HxW or"),
+        (["source.crop=[0,0,4,4]"], "source.crop is of photographs; leave it out on healpix:16."),
+        (["source.grid=camera", "source.window=4"], "source.window and source.base_pixels are of a sphere"),
+        (["source.grid=camera", "source.crop=[40,0,4,4]"], "lies outside the picture of 20 x 26 pixels."),
+        (["source.cameras=[FW]"], "source.cameras has 'FW'; did you mean 'FV'?"),
+        (["source.train_share=0"], "source.train_share is 0; it must be between 0 and 1."),
+        (["source.classes=large"], "source.classes"),
+    ],
+)
+def test_fisheye_options_that_do_not_go_together(street, refused, words, told):
+    assert told in refused(*FISHEYE, *words)
+
+
+def test_generate_needs_a_new_folder(street, refused):
+    assert refused("generate", "fisheye").startswith("no folder was given; name the one to make:")
+    assert refused("generate", "fisheye", "--root", "street") == (
+        "street exists already; give another path, or remove it first."
+    )
+    assert "it must be height x width" in refused("generate", "fisheye", "--root", "new", "--size", "big")
