@@ -321,7 +321,7 @@ def test_fisheye_files_that_are_missing_or_cut_short(street, refused, spoil, tol
         (["source.crop=[0,0,4,4]"], "source.crop is of photographs; leave it out on healpix:16."),
         (["source.grid=camera", "source.window=4"], "source.window and source.base_pixels are of a sphere"),
         (["source.grid=camera", "source.crop=[40,0,4,4]"], "lies outside the picture of 20 x 26 pixels."),
-        (["source.cameras=[FW]"], "source.cameras has 'FW'; did you mean 'FV'?"),
+        (["source.cameras=[FW]"], "source.cameras has 'FW'; the known ones are: FV, MVL, MVR, RV."),
         (["source.train_share=0"], "source.train_share is 0; it must be between 0 and 1."),
         (["source.classes=large"], "source.classes"),
     ],
