@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from graticule.errors import ConfigError, GridError
 from graticule.grids.windows import morton
 from graticule.models.fcn import FCNResNet101
+from graticule.models.heal_swin import HealSwin
 from graticule.models.healpix import OnHealpix
+from graticule.models.pixel import PixelNet
 from graticule.models.segmentation_cnn import SegmentationCNN
 from graticule.models.smp import SMP
-from graticule.models.texture import TextureNet
+from graticule.models.swin_unet import SwinUNet
 from graticule.models.unet import UNet
 
 Make = Callable[[int, int], nn.Module]
 SMALL = {"decoder_channels": [16, 8, 8, 8, 4]}
+LITTLE = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2)}
 SHALLOW = {"encoder_depth": 3, "decoder_intermediate_channels": [8, 16, 16], "decoder_fusion_channels": 16}
 
 NETS: dict[str, Make] = {
@@ -30,19 +33,39 @@ NETS: dict[str, Make] = {
     "smp pan": lambda c, k: SMP(c, k, "pan", "tu-test_resnet"),
     "smp segformer": lambda c, k: SMP(c, k, "segformer", "mit_b0"),
     "smp fpn": lambda c, k: SMP(c, k, "fpn", "tu-convnext_atto"),
-    "texture": lambda c, k: TextureNet(c, k, channels=8),
+    "pixel": lambda c, k: PixelNet(c, k, channels=8),
     "smp dpt": lambda c, k: SMP(c, k, "dpt", "tu-test_vit", options=SHALLOW),
+    "swin unet": lambda c, k: SwinUNet(c, k, **LITTLE),
+    "swin unet rotary": lambda c, k: SwinUNet(c, k, window_size=6, position="rotary", drop_rate=0.1, **LITTLE),
 }
 SLOW = {"fcn": lambda c, k: FCNResNet101(c, k)}
-BANDS = dict(zip(NETS, (1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 11, 10), strict=True)) | {"fcn": 3}
+SPHERES: dict[str, Make] = {
+    "heal swin": lambda c, k: HealSwin(c, k, range(12), window_size=16, **LITTLE),
+    "heal swin ring": lambda c, k: HealSwin(c, k, range(12), shift_strategy="ring_shift", attn_drop_rate=0.1, **LITTLE),
+}
+BANDS = dict(zip(NETS, (1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 11, 10, 2, 3), strict=True)) | {"fcn": 3}
+BANDS |= {"heal swin": 4, "heal swin ring": 1}
+CELLS = {(1, 1): 12, (2, 1): 48, (33, 17): 12 * 16, (64, 45): 12 * 64}
+"""What a net of spheres gets in place of an image of some size; 12 * 256 in place of others."""
 
 
-@pytest.fixture(scope="module", params=[*NETS, *SLOW])
+@pytest.fixture(scope="module", params=[*NETS, *SLOW, *SPHERES])
 def case(request: pytest.FixtureRequest) -> tuple[str, nn.Module, int]:
     torch.manual_seed(0)
     name = request.param
     bands = BANDS[name]
-    return name, (NETS | SLOW)[name](bands, 3), bands
+    return name, (NETS | SLOW | SPHERES)[name](bands, 3), bands
+
+
+@pytest.fixture(scope="module", params=[*NETS, *SLOW])
+def planar(request: pytest.FixtureRequest) -> tuple[nn.Module, int]:
+    torch.manual_seed(0)
+    bands = BANDS[request.param]
+    return (NETS | SLOW)[request.param](bands, 3), bands
+
+
+def _space(name: str, h: int, w: int) -> tuple[int, ...]:
+    return (CELLS.get((h, w), 12 * 256),) if name in SPHERES else (h, w)
 
 
 def _run(net: nn.Module, x: Tensor) -> Tensor:
@@ -62,16 +85,17 @@ def _image(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (33, 17), (64, 45)])
 def test_output_lies_on_the_pixels_of_the_input(case: tuple[str, nn.Module, int], size: tuple[int, int]):
-    _, net, bands = case
-    y = _run(net, _image(1, bands, *size))
-    assert y.shape == (1, 3, *size)
+    name, net, bands = case
+    space = _space(name, *size)
+    y = _run(net, _image(1, bands, *space))
+    assert y.shape == (1, 3, *space)
     assert torch.isfinite(y).all()
 
 
 def test_a_constant_input_gives_a_finite_output_and_gradient(case: tuple[str, nn.Module, int]):
-    _, net, bands = case
+    name, net, bands = case
     net.eval()
-    x = torch.zeros(1, bands, 32, 32, requires_grad=True)
+    x = torch.zeros(1, bands, *_space(name, 32, 32), requires_grad=True)
     net(x).square().mean().backward()
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
@@ -79,19 +103,19 @@ def test_a_constant_input_gives_a_finite_output_and_gradient(case: tuple[str, nn
 
 
 def test_evaluation_is_deterministic_and_each_sample_stands_alone(case: tuple[str, nn.Module, int]):
-    _, net, bands = case
-    x = _image(3, bands, 33, 32)
+    name, net, bands = case
+    x = _image(3, bands, *_space(name, 33, 32))
     together = _run(net, x)
     assert torch.equal(together, _run(net, x))
     _assert_near(together[1:2], _run(net, x[1:2]))
 
 
 def test_gradients_reach_every_parameter(case: tuple[str, nn.Module, int]):
-    _, net, bands = case
+    name, net, bands = case
     torch.manual_seed(0)
     net.train()
-    x = _image(2, bands, 48, 64)
-    (net(x) * _image(2, 3, 48, 64)).sum().backward()
+    space = _space(name, 48, 64)
+    (net(_image(2, bands, *space)) * _image(2, 3, *space)).sum().backward()
     unreached = [name for name, p in net.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     net.zero_grad(set_to_none=True)
     assert not [name for name in unreached if not _unused_by_library(name)]
@@ -102,8 +126,8 @@ def _unused_by_library(name: str) -> bool:
     return name.startswith(("net.encoder.model.norm.", "net.encoder.model.head."))
 
 
-def test_channels_last_gives_the_same(case: tuple[str, nn.Module, int]):
-    _, net, bands = case
+def test_channels_last_gives_the_same(planar: tuple[nn.Module, int]):
+    net, bands = planar
     x = _image(1, bands, 40, 33)
     planar = _run(net, x)
     packed = _run(net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
@@ -111,8 +135,8 @@ def test_channels_last_gives_the_same(case: tuple[str, nn.Module, int]):
     _assert_near(planar, packed)
 
 
-def test_healpix_adapter_is_the_planar_net_on_the_morton_square(case: tuple[str, nn.Module, int]):
-    _, net, bands = case
+def test_healpix_adapter_is_the_planar_net_on_the_morton_square(planar: tuple[nn.Module, int]):
+    net, bands = planar
     side = 32
     square = _image(1, bands, side, side)
     cells = torch.empty(1, bands, side * side)
@@ -122,12 +146,13 @@ def test_healpix_adapter_is_the_planar_net_on_the_morton_square(case: tuple[str,
     assert torch.equal(nested[..., torch.tensor(morton(side).ravel())], planar.flatten(2))
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, *SPHERES])
 def test_a_state_dict_restores_the_net(name: str):
     torch.manual_seed(1)
-    first, second = NETS[name](4, 2), NETS[name](4, 2)
+    make = (NETS | SPHERES)[name]
+    first, second = make(4, 2), make(4, 2)
     second.load_state_dict(first.state_dict())
-    x = _image(1, 4, 20, 20)
+    x = _image(1, 4, *_space(name, 20, 20))
     assert torch.equal(_run(first, x), _run(second, x))
 
 
