@@ -140,12 +140,18 @@ class Resampler:
     def _scale(self) -> np.ndarray:
         return _inverse(self.total)
 
+    @cached_property
+    def _single_scale(self) -> np.ndarray:
+        """For results in single precision: mixing two precisions doubles the time of the product."""
+        return self._scale.astype(np.float32)
+
     def _means(
         self, weights: sparse.csr_array, flat: np.ndarray, seen: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         kept = flat if seen is None else np.where(seen, flat, 0)
         exact = np.result_type(weights.dtype, flat.dtype)
-        scale = self._scale if seen is None else _inverse(weights @ seen.astype(exact))
+        own = self._single_scale if exact == np.float32 else self._scale
+        scale = own if seen is None else _inverse(weights @ seen.astype(exact))
         out = np.empty((len(flat), self.target.size), _mean_type(flat))
         # One channel after the other: a matrix of all channels would have to be transposed, which costs more.
         for channel, slice_ in enumerate(kept):
