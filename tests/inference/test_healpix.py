@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from graticule.errors import GridError
-from graticule.grids import HealpixGrid, morton_inverse
-from graticule.inference.healpix import core_of, on_squares, walk_sphere
+from graticule.grids import HealpixGrid, morton, morton_inverse
+from graticule.inference.healpix import core_of, on_squares, to_cells, to_squares, walk_sphere
 from graticule.models.healpix import OnHealpix
 
 
@@ -92,3 +92,23 @@ def test_windows_that_do_not_fit_are_refused():
         core_of(HealpixGrid(16), 48)
     with pytest.raises(GridError, match="too wide for nside 1"):
         core_of(HealpixGrid(1), 4)
+
+
+def test_cells_of_several_base_pixels_are_their_squares_one_below_the_other():
+    cells = torch.arange(2 * 3 * 64).reshape(2, 192)
+    squares = to_squares(cells, 8)
+    assert squares.shape == (2, 24, 8)
+    for face in range(3):
+        own = cells[1, face * 64 : face * 64 + 64]
+        assert torch.equal(squares[1, face * 8 : face * 8 + 8], own[torch.from_numpy(morton(8).copy())])
+    assert torch.equal(to_cells(squares), cells)
+
+
+def test_a_net_of_cells_sees_the_same_cells_through_squares():
+    weights = torch.rand(128)
+    asked = on_squares(lambda x, seen: {"t": x * weights * seen[:, None]})
+    x, seen = torch.rand(2, 3, 128), torch.rand(2, 128) > 0.3
+    answer = asked(to_squares(x, 8), to_squares(seen, 8))["t"]
+    assert torch.equal(to_cells(answer), x * weights * seen[:, None])
+    with pytest.raises(GridError, match=r"cannot be turned as one; set evaluate.tta=false"):
+        asked(torch.rand(1, 3, 8, 16), torch.ones(1, 8, 16, dtype=torch.bool))

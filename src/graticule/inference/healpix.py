@@ -34,18 +34,30 @@ class Block:
     fields: dict[str, Float32[np.ndarray, "*k cells"]]
 
 
+def to_squares(cells: Tensor, side: int) -> Tensor:
+    """Runs of nested cells [..., n·side²] as their squares, one below the other: [..., n·side, side]."""
+    order = torch.from_numpy(morton(side).reshape(-1).copy()).to(cells.device)
+    return cells.unflatten(-1, (-1, side * side))[..., order].unflatten(-1, (side, side)).flatten(-3, -2)
+
+
+def to_cells(squares: Tensor) -> Tensor:
+    """The inverse of `to_squares`."""
+    side = squares.shape[-1]
+    order = torch.from_numpy(morton_inverse(side).copy()).to(squares.device)
+    return squares.unflatten(-2, (-1, side)).flatten(-2)[..., order].flatten(-2)
+
+
 def on_squares(predict: Predict) -> Predict:
-    """A predictor of nested windows as one of squares [b, c, side, side], side a power of two.
+    """A predictor of nested cells as one of squares [b, c, n·side, side], side a power of two.
 
     A square with a halo is no nested window; but a net that sees nested windows as squares sees no difference.
     """
 
     def of_squares(x: Tensor, seen: Tensor) -> dict[str, Tensor]:
         side = x.shape[-1]
-        to_cells = torch.from_numpy(morton_inverse(side).copy()).to(x.device)
-        to_square = torch.from_numpy(morton(side).reshape(-1).copy()).to(x.device)
-        answer = predict(x.flatten(-2)[..., to_cells], seen.flatten(-2)[..., to_cells])
-        return {name: v[..., to_square.to(v.device)].unflatten(-1, (side, side)) for name, v in answer.items()}
+        if x.shape[-2] % side:
+            raise GridError("the squares of several base pixels cannot be turned as one; set evaluate.tta=false.")
+        return {name: to_squares(v, side) for name, v in predict(to_cells(x), to_cells(seen)).items()}
 
     return of_squares
 

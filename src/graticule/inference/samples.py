@@ -1,6 +1,7 @@
 """The samples of one part of a split, predicted batch by batch, all laid out as squares."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Part
-from graticule.grids import morton, morton_inverse
+from graticule.inference.healpix import to_cells, to_squares
 from graticule.inference.progress import tracked
 from graticule.inference.stitch import Predict
 from graticule.inference.tally import codes_of
@@ -39,6 +40,7 @@ class Samples:
         known = {target.name for target in datamodule.targets}
         self.targets = tuple(target for target in targets if target.name in known)
         self.is_sphere = len(self.store.space) == 1
+        self.side = isqrt(self.store.grid(0).children) if self.is_sphere else 0  # type: ignore[attr-defined]
         self.rows: Int64[np.ndarray, " n"] = datamodule.assignment.samples(part)
         metadata = self.store.metadata
         named = [(str(metadata["parent"].iat[row]), str(metadata["region"].iat[row])) for row in self.rows]
@@ -65,17 +67,12 @@ class Samples:
         return torch.from_numpy(codes)
 
     def to_square(self, values: Tensor) -> Tensor:
-        """[..., 4^k] of a nested window as [..., 2^k, 2^k]; a raster window as it is."""
-        if not self.is_sphere:
-            return values
-        side = round(values.shape[-1] ** 0.5)
-        return values[..., torch.from_numpy(morton(side).reshape(-1).copy())].unflatten(-1, (side, side))
+        """Nested cells as squares, those of several parents one below the other; a raster window as it is."""
+        return to_squares(values, self.side) if self.is_sphere else values
 
     def from_square(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `to_square`, in numpy."""
-        if not self.is_sphere:
-            return values
-        return values.reshape(*values.shape[:-2], -1)[..., morton_inverse(values.shape[-1])]
+        return to_cells(torch.from_numpy(np.ascontiguousarray(values))).numpy() if self.is_sphere else values
 
     def place(self, row: int) -> tuple[int, ...]:
         """Where a sample lies in its scene: (row, column), or (offset of its first cell,)."""
