@@ -15,11 +15,11 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from literal_swin import PAPER, LiteralNet
 
 from graticule.models.reference import load
 from graticule.models.swin.sphere import sphere_plan
 from graticule.models.swin.windows import Windows
+from literal_swin import PAPER, LiteralNet
 
 
 def config_of(nside: int, drop: float) -> dict:
@@ -160,7 +160,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.peak:
-        return peak(asked.peak, asked.nside[0], asked.drop[0])
+        peak(asked.peak, asked.nside[0], asked.drop[0])
+        return
     print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}))
     if asked.only in (None, "building"):
         building()

@@ -30,11 +30,13 @@ class Grid:
         self.flat, self.length, self.faces = flat, length, faces
 
     def level(self, level: int) -> "Grid":
+        """The tokens after so many steps of merging."""
         if self.flat:
             return Grid(True, (self.length[0] >> level, self.length[1] >> level), 0)
         return Grid(False, self.length >> 2 * level, self.faces)
 
     def fewest(self) -> int:
+        """What a window is compared with."""
         return min(self.length) if self.flat else self.length
 
     def windows(self, x: Tensor, side: int) -> Tensor:
@@ -139,6 +141,8 @@ def ring_shift(nside: int, faces: int, shift: int) -> tuple[Tensor, Tensor]:
 
 
 class Attention(nn.Module):
+    """Softmax of logits, bias and mask, all as matrices."""
+
     def __init__(self, dim: int, heads: int, side: int, columns_back: bool, config: dict) -> None:
         super().__init__()
         self.heads, self.scale = heads, config["qk_scale"] or (dim // heads) ** -0.5
@@ -159,6 +163,7 @@ class Attention(nn.Module):
         self.attn_drop, self.proj_drop = nn.Dropout(config["attn_drop_rate"]), nn.Dropout(config["drop_rate"])
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Tensors in, tensor out."""
         b, n, c = x.shape
         q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         if self.cosine:
@@ -177,15 +182,20 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Two layers with GELU."""
+
     def __init__(self, dim: int, hidden: int, drop: float) -> None:
         super().__init__()
         self.fc1, self.fc2, self.drop = nn.Linear(dim, hidden), nn.Linear(hidden, dim), nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
 
 
 class Block(nn.Module):
+    """Attention in windows, then an MLP, each added to what came in."""
+
     def __init__(self, dim: int, heads: int, grid: Grid, config: dict, shifted: bool, drop_path: float) -> None:
         super().__init__()
         self.grid, self.side, self.drop_path = grid, config["window_size"], drop_path
@@ -205,6 +215,7 @@ class Block(nn.Module):
             self.attn_mask = torch.where(mask[:, :, None] == mask[:, None, :], 0, -100)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         y = x if self.norm_last else self.norm1(x)
         if self.index is not None:
             y = y[:, self.index]
@@ -234,31 +245,40 @@ def _shift(grid: Grid, side: int, config: dict) -> tuple[Tensor, Tensor]:
 
 
 class Downsample(nn.Module):
+    """Four tokens into one."""
+
     def __init__(self, dim: int, grid: Grid) -> None:
         super().__init__()
         self.grid, self.norm = grid, nn.LayerNorm(4 * dim)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         return self.reduction(self.norm(self.grid.fours(x)))
 
 
 class Upsample(nn.Module):
+    """One token into several."""
+
     def __init__(self, dim: int, out: int, grid: Grid, rows: int, columns: int) -> None:
         super().__init__()
         self.grid, self.parts = grid, (rows, columns)
         self.expand, self.norm = nn.Linear(dim, rows * columns * out, bias=False), nn.LayerNorm(out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         return self.norm(self.grid.spread(self.expand(x), *self.parts))
 
 
 class Layer(nn.Module):
+    """Blocks, then the step to the next level."""
+
     def __init__(self, blocks: list[Block], downsample: nn.Module | None, upsample: nn.Module | None) -> None:
         super().__init__()
         self.blocks, self.downsample, self.upsample = nn.ModuleList(blocks), downsample, upsample
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         for block in self.blocks:
             x = block(x)
         step = self.downsample or self.upsample
@@ -266,16 +286,21 @@ class Layer(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """A patch into a token."""
+
     def __init__(self, config: dict, flat: bool) -> None:
         super().__init__()
         kind, size = (nn.Conv2d if flat else nn.Conv1d), config["patch_size"]
         self.proj = kind(config["f_in"], config["embed_dim"], kernel_size=size, stride=size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
 class Decoder(nn.Module):
+    """Up again, joined with what the encoder kept."""
+
     def __init__(self, config: dict, grid: Grid, rates: list[list[float]]) -> None:
         super().__init__()
         depths, dim, flat = config["depths"], config["embed_dim"], grid.flat
@@ -293,6 +318,7 @@ class Decoder(nn.Module):
         self.output = (nn.Conv2d if flat else nn.Conv1d)(dim, config["f_out"], 1, bias=False)
 
     def forward(self, x: Tensor, kept: list[Tensor]) -> Tensor:
+        """Tensors in, tensor out."""
         x = self.layers_up[0](x)
         for step in range(1, len(self.layers_up)):
             x = self.layers_up[step](self.concat_back_dim[step](torch.cat([x, kept[-1 - step]], -1)))
@@ -302,8 +328,7 @@ class Decoder(nn.Module):
 def _blocks(config: dict, grid: Grid, level: int, rates: list[list[float]]) -> list[Block]:
     dim, heads = config["embed_dim"] * 2**level, config["num_heads"][level]
     return [
-        Block(dim, heads, grid.level(level), config, bool(number % 2), rate)
-        for number, rate in enumerate(rates[level])
+        Block(dim, heads, grid.level(level), config, bool(number % 2), rate) for number, rate in enumerate(rates[level])
     ]
 
 
@@ -337,6 +362,7 @@ class LiteralNet(nn.Module):
         self.decoder = Decoder(config, grid, rates)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tensors in, tensor out."""
         space = x.shape[2:]
         x = self.pos_drop(self.patch_embed(x))
         kept = []

@@ -56,8 +56,8 @@ class HealSwin(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, base_pixels: Sequence[int] | None = None, nside: int | None = None, *,
-        patch_size: int = 4, window_size: int = 64, shift_strategy: ShiftStrategy = "exact",
+        self, in_channels: int, out_channels: int, base_pixels: Sequence[int] | None = None, nside: int | None = None,
+        *, patch_size: int = 4, window_size: int = 64, shift_strategy: ShiftStrategy = "exact",
         shift_size: int | None = None, position: Position = "table", ape: bool = False, embed_dim: int = 96,
         depths: Sequence[int] = (2, 2, 6, 2), num_heads: Sequence[int] = (3, 6, 12, 24), mlp_ratio: float = 4.0,
         qkv_bias: bool = True, qk_scale: float | None = None, use_cos_attn: bool = True,

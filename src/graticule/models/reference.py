@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from graticule.errors import CheckpointError, ConfigError, nearest
 from graticule.models.heal_swin import HealSwin
@@ -26,13 +26,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """The options of `SwinHPTransformerConfig` and `SwinTransformerConfig`, with the reference's defaults."""
 
+_STRATEGIES = ("nest_roll", "nest_grid_shift", "ring_shift")
 _DATA = ("dim_in", "f_in", "f_out")
 _WITHOUT_EFFECT = ("kind", "norm_layer", "patch_embed_norm_layer", "patch_norm", "dev_mode", "decoder_class")
 _CONSTANTS = re.compile(r"(attn_mask|relative_position_index|shift_idcs|back_shift_idcs)$")
 """Buffers of the reference that follow from its options."""
 
 
-def load(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+def load(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> HealSwin | SwinUNet:
     """The net of a checkpoint of the reference, with its weights; its outputs are equal to rounding.
 
     Args:
@@ -51,7 +52,7 @@ def load(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
     kind = config.get("kind") or ("flat" if isinstance(config.get("dim_in"), list | tuple) else "hp")
     options = _options(kind, config)
     norm = any(name.endswith("patch_embed.norm.weight") for name in state)
-    net = _heal_swin(options, norm) if kind == "hp" else _swin_unet(options, norm)
+    net: HealSwin | SwinUNet = _heal_swin(options, norm) if kind == "hp" else _swin_unet(options, norm)
     renamed = {_renamed(name): (name, tensor) for name, tensor in _without_prefix(state).items()}
     _fill(net, renamed, kind)
     return net.eval()
@@ -70,10 +71,13 @@ def _options(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return _DEFAULTS[kind] | {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
 
 
-def _heal_swin(options: dict[str, Any], norm: bool) -> nn.Module:
+def _heal_swin(options: dict[str, Any], norm: bool) -> HealSwin:
     rest = dict(options)
     cells, base_pix = rest.pop("dim_in"), rest.pop("base_pix")
     bias = rest.pop("rel_pos_bias")
+    if rest["shift_strategy"] not in _STRATEGIES:
+        strategy = rest["shift_strategy"]
+        raise ConfigError(f"shift_strategy is '{strategy}'; {nearest(str(strategy), _STRATEGIES)}")
     if bias not in (None, "flat"):
         raise ConfigError(f"rel_pos_bias is {bias!r}; the reference knows None and 'flat'.")
     return HealSwin(
@@ -82,7 +86,7 @@ def _heal_swin(options: dict[str, Any], norm: bool) -> nn.Module:
     )  # fmt: skip
 
 
-def _swin_unet(options: dict[str, Any], norm: bool) -> nn.Module:
+def _swin_unet(options: dict[str, Any], norm: bool) -> SwinUNet:
     rest = {name: value for name, value in options.items() if name not in ("base_pix", "final_upsample")}
     shift, size = rest.pop("shift_size"), rest.pop("dim_in")
     if not isinstance(shift, int) and shift[0] != shift[1]:
@@ -154,7 +158,7 @@ def _level(name: str, levels: int) -> str:
     return f"body.decoder.{level}.{rest}"
 
 
-def _fill(net: nn.Module, found: Mapping[str, tuple[str, Tensor]], kind: str) -> None:
+def _fill(net: HealSwin | SwinUNet, found: Mapping[str, tuple[str, Tensor]], kind: str) -> None:
     """Give the net its weights; every one must be there, fit, and be of use."""
     wanted = net.state_dict()
     given = {_level(name, len(net.body.encoder)): entry for name, entry in found.items()}

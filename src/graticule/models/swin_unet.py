@@ -9,8 +9,8 @@ from graticule.errors import ConfigError
 from graticule.models.layers import Image, Logits
 from graticule.models.swin.attention import Position
 from graticule.models.swin.blocks import BlockOptions, Expand
-from graticule.models.swin.plane import plane_plan
 from graticule.models.swin.moving import into_windows, out_of_windows
+from graticule.models.swin.plane import plane_plan
 from graticule.models.swin.unet import TokenUNet, initialise
 from graticule.models.swin.windows import Plan, Plans
 
@@ -62,7 +62,9 @@ class SwinUNet(nn.Module):
         half = self.window[0] // 2, self.window[1] // 2
         self.shift = half if shift_size is None else _pair(shift_size, "shift_size", least=0)
         if not all(step < length for step, length in zip(self.shift, self.window, strict=True)):
-            raise ConfigError(f"shift_size is {list(self.shift)}; it must be less than the window, {list(self.window)}.")
+            raise ConfigError(
+                f"shift_size is {list(self.shift)}; it must be less than the window, {list(self.window)}."
+            )
         self.levels, self.masks = len(depths), use_masking
         options = BlockOptions(
             extent=self.window, position=position, mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, qk_scale=qk_scale,

@@ -73,7 +73,8 @@ class WindowAttention(nn.Module):
         qk = qkv[:, :, :2]
         if self.logit_scale is not None:
             length = torch.linalg.vector_norm(qk, dim=-1, keepdim=True).clamp_min(1e-12)
-            factor = self.logit_scale.float().clamp(max=_LARGEST_SCALE).exp().to(x.dtype)
+            exact = self.logit_scale.to(torch.promote_types(x.dtype, torch.float32))
+            factor = exact.clamp(max=_LARGEST_SCALE).exp().to(x.dtype)
             qk = qk * (torch.stack([factor, torch.ones_like(factor)])[..., None] / length)
         if self.position == "rotary":
             qk = _rotated(qk, windows.places)
@@ -140,9 +141,7 @@ class _Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, drop: float
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, drop: float) -> Tensor:
         """Out [w, heads, n, d], of which the axes lie in memory as [w, n, heads, d]."""
         keep = keep_mask(torch.Size([*q.shape[:3], q.shape[2]]), drop, q.device) if drop else None
         if keep is None:

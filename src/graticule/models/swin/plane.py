@@ -17,9 +17,7 @@ _PUBLISHED = -100.0
 
 
 @cache
-def token_order(
-    height: int, width: int, levels: int, window: tuple[int, int]
-) -> Int64[np.ndarray, "{height} {width}"]:
+def token_order(height: int, width: int, levels: int, window: tuple[int, int]) -> Int64[np.ndarray, "{height} {width}"]:
     """Where the token of each row and column lies.
 
     The tile is the square under one window of the coarsest level where that divides the plane, so that no unshifted

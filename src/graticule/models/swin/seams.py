@@ -69,7 +69,7 @@ def _round_corners(nside: int, faces: tuple[int, ...]) -> tuple[Quarters, Quarte
     return pieces[first], np.where(pieces >= 0, turns, 0)[first]
 
 
-def _packed(pieces: Quarters) -> Quarters:
+def _packed(pieces: Quarters) -> Int64[np.ndarray, "shared 4"]:
     """Which incomplete windows share one: for each quarter the window that it is taken from, -1 for none.
 
     Every quarter stays where it is in its window, so that positions keep their meaning.

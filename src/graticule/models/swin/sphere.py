@@ -98,9 +98,7 @@ def _shifted(
             tokens, groups = _grid_shift(nside, isqrt(size) // 2)
         case _:
             return exact_shift(nside, faces, isqrt(size))
-    return Cut(
-        tokens.reshape(-1, size), *square_places(size), groups=groups.reshape(-1, size), hidden=_PUBLISHED
-    )
+    return Cut(tokens.reshape(-1, size), *square_places(size), groups=groups.reshape(-1, size), hidden=_PUBLISHED)
 
 
 def _nest_roll(n: int, size: int, shift: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -139,7 +139,8 @@ def to_device(plan: Plan, device: torch.device) -> Plan:
     """The plan with its tensors on another device."""
 
     def moved(windows: Windows) -> Windows:
-        return Windows(*(value.to(device) if isinstance(value, Tensor) else value for value in windows))
+        tensors: dict[str, Any] = {name: t.to(device) for name, t in windows._asdict().items() if isinstance(t, Tensor)}
+        return windows._replace(**tensors)
 
     return tuple((moved(straight), moved(shifted)) for straight, shifted in plan)
 
