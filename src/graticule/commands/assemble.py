@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from graticule.conf.parts import make_net
+from graticule.conf.parts import is_spherical, make_net
 from graticule.conf.tree import Config, SplitConfig
 from graticule.data.augment import Augment
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment, assign
 from graticule.data.statistics import class_weights
 from graticule.data.store import Store
-from graticule.errors import CheckpointError, nearest
+from graticule.errors import CheckpointError, ConfigError, nearest
+from graticule.grids import HealpixGrid
 from graticule.models.healpix import OnHealpix
 from graticule.runs import Run
 from graticule.tasks.dense import DensePrediction
@@ -39,15 +40,44 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
 
 
 def build_net(config: dict[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = ()) -> nn.Module:
-    """The net of a configuration that travelled in a checkpoint; planar nets are adapted to HEALPix windows."""
-    net: nn.Module = make_net(config["model"], in_channels, out_channels, trusted)
-    return OnHealpix(net) if config["grid_kind"] == "healpix" else net
+    """The net of a configuration that travelled in a checkpoint; planar nets are adapted to HEALPix cells."""
+    name, faces = config["model"]["name"], config.get("base_pixels")
+    spherical = is_spherical(name, trusted)
+    if spherical and config["grid_kind"] != "healpix":
+        raise ConfigError(
+            f"model '{name}' works on HEALPix and the store is a {config['grid_kind']}; "
+            "prepare it with source.grid=healpix:<nside>, or use model=swin_unet."
+        )
+    net: nn.Module = make_net(config["model"], in_channels, out_channels, trusted, faces)
+    return OnHealpix(net, len(faces or [0])) if config["grid_kind"] == "healpix" and not spherical else net
+
+
+def base_pixels_of(store: Store) -> list[int] | None:
+    """The base pixels that every sample of a store covers; None where a sample is the cells of one parent.
+
+    Raises:
+        ConfigError: if samples cover several parents, but not the same base pixels.
+    """
+    if len(store.space) != 1:
+        return None
+    some = store.grid(0)
+    assert isinstance(some, HealpixGrid)
+    if some.parents is not None and len(some.parents) == 1:
+        return None
+    grids = {store.grid(number) for number in range(len(store))}
+    covered = {grid.parents or tuple(range(12)) for grid in grids if isinstance(grid, HealpixGrid)}
+    if len(covered) > 1 or any(getattr(grid, "parent_nside", 1) != 1 for grid in grids):
+        raise ConfigError(
+            f"samples of {store.path} cover several parents that differ ({len(covered)} kinds); "
+            "prepare samples that all cover the same base pixels, or windows under one parent."
+        )
+    return list(covered.pop())
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> DensePrediction:
     """The task with a new net, whose first weights are a function of the run's seed."""
     kind = "healpix" if len(datamodule.store.space) == 1 else "raster"
-    plain = config.to_dict() | {"grid_kind": kind}
+    plain = config.to_dict() | {"grid_kind": kind, "base_pixels": base_pixels_of(datamodule.store)}
     channels = sum(target.channels for target in datamodule.targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)

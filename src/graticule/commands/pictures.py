@@ -1,7 +1,6 @@
 """The pictures that go to trackers while a net trains: what was seen, what is true, what was predicted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -50,5 +49,9 @@ def _painted(target: Target, truth: np.ndarray, valid: np.ndarray, guess: np.nda
 
 
 def _square(values: np.ndarray) -> np.ndarray:
-    """Nested cells [..., cells] as their square [..., h, w]."""
-    return values[..., morton(isqrt(values.shape[-1]))]
+    """Nested cells [..., cells] as their square [..., h, w]; those of base pixels one below the other."""
+    side = 1
+    while values.shape[-1] % (4 * side * side) == 0:
+        side *= 2
+    squares = values.reshape(*values.shape[:-1], -1, side * side)[..., morton(side)]
+    return squares.reshape(*values.shape[:-1], -1, side)

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -15,8 +15,10 @@ Kind = Literal["model", "source"]
 
 NETS = {
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
+    "heal_swin": "graticule.models.heal_swin:HealSwin",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",
+    "swin_unet": "graticule.models.swin_unet:SwinUNet",
     "texture": "graticule.models.texture:TextureNet",
     "unet": "graticule.models.unet:UNet",
 }
@@ -29,7 +31,7 @@ SOURCES = {
 PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}
 
 # What a part is given by the data and not by the configuration.
-_GIVEN = {"self", "in_channels", "out_channels"}
+_GIVEN = {"self", "in_channels", "out_channels", "base_pixels"}
 
 
 def find_class(kind: Kind, name: str, trusted: Collection[str] = ()) -> type:
@@ -99,14 +101,24 @@ def make_source(options: Mapping[str, Any], trusted: Collection[str] = ()) -> An
     return find_class("source", options["name"], trusted)(**rest)
 
 
-def make_net(options: Mapping[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = ()) -> Any:
-    """The net of a checked `model` section, as plain data.
+def make_net(
+    options: Mapping[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = (),
+    base_pixels: Sequence[int] | None = None,
+) -> Any:  # fmt: skip
+    """The net of a checked `model` section, as plain data; one for the sphere learns which base pixels it covers.
 
     Raises:
         ConfigError: if its options do not go together.
     """
     rest = {key: value for key, value in options.items() if key != "name"}
+    if is_spherical(options["name"], trusted):
+        rest["base_pixels"] = base_pixels
     return find_class("model", options["name"], trusted)(in_channels, out_channels, **rest)
+
+
+def is_spherical(name: str, trusted: Collection[str] = ()) -> bool:
+    """Whether a net works on nested HEALPix cells itself: its class takes `base_pixels`."""
+    return "base_pixels" in inspect.signature(find_class("model", name, trusted).__init__).parameters  # type: ignore[misc]
 
 
 def _parameters(found: type) -> dict[str, inspect.Parameter]:

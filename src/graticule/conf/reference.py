@@ -124,7 +124,7 @@ def _parts(kind: Kind) -> list[str]:
     return lines
 
 
-_GIVEN = ("in_channels:", "out_channels:")
+_GIVEN = ("in_channels:", "out_channels:", "base_pixels:")
 
 
 def _joined(lines: list[str]) -> list[str]:

@@ -62,6 +62,32 @@ def on_squares(predict: Predict) -> Predict:
     return of_squares
 
 
+def whole_faces(
+    read: ReadCells, grid: HealpixGrid, predict_square: Predict, base_pixels: tuple[int, ...]
+) -> Iterator[Block]:
+    """Predict whole base pixels at once with a net that sees all of them: no window, no halo.
+
+    Args:
+        read: reads cells of the scene.
+        grid: the scene's; its cells must be those of the base pixels.
+        predict_square: squares one below the other in, fields out (see `on_squares`).
+        base_pixels: that the net sees at once.
+
+    Raises:
+        GridError: if the scene covers other cells.
+    """
+    covered = HealpixGrid(grid.nside, base_pixels)
+    if not np.array_equal(covered.cell_ids(), grid.cell_ids()):
+        raise GridError(
+            f"the net sees base pixels {list(base_pixels)} at once and the scene is {grid!r}; "
+            "give a scene of just these base pixels."
+        )
+    x, seen = read(grid.cell_ids())
+    cells = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None], torch.from_numpy(seen)[None]
+    answer = predict_square(to_squares(cells[0], grid.nside), to_squares(cells[1], grid.nside))
+    yield Block(0, x, seen, {name: to_cells(values)[0].float().cpu().numpy() for name, values in answer.items()})
+
+
 def core_of(grid: HealpixGrid, window: int) -> tuple[int, int]:
     """Core and halo of the windows of `window` x `window` cells that walk over `grid`: half and a quarter of it.
 

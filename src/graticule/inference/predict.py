@@ -13,7 +13,7 @@ from torch import Tensor
 from graticule.errors import GridError, OutputError, SourceError, nearest
 from graticule.grids import HealpixGrid, RasterGrid
 from graticule.grids.windows import starts
-from graticule.inference.healpix import Block, core_of, on_squares, walk_sphere
+from graticule.inference.healpix import Block, core_of, on_squares, walk_sphere, whole_faces
 from graticule.inference.layers import Layer, Probabilities, layers_of
 from graticule.inference.pictures import Overview
 from graticule.inference.progress import tracked
@@ -32,6 +32,11 @@ class Task(Protocol):
     bands: tuple[Band, ...]
     targets: tuple[Target, ...]
     grid_kind: str
+
+    @property
+    def base_pixels(self) -> tuple[int, ...] | None:
+        """The HEALPix base pixels that the net sees at once; None where it sees windows."""
+        ...
 
     def predict(self, x: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
         """Windows in; per target probabilities [b, k, *space] or values [b, *space] out."""
@@ -99,7 +104,7 @@ def predict_scene(
     predict = on_any_square(tasks, options.device, options.tta)
     files = {layer.name: _paths(folder, name, layer, grid, options.formats) for layer in layers}
     overview = Overview(grid, tasks[0].bands, layers) if options.overview else None
-    total, pieces = _pieces(reader, grid, bands, predict, options)
+    total, pieces = _pieces(reader, grid, bands, predict, options, tasks[0].base_pixels)
     with ExitStack() as stack:
         writers: list[tuple[Layer, list[Write]]] = [
             (layer, [stack.enter_context(_writer(path, grid, layer)) for path in files[layer.name]]) for layer in layers
@@ -160,7 +165,12 @@ def pick_bands(there: Sequence[Band], wanted: Sequence[Band]) -> list[int] | Non
 
 
 def _pieces(
-    reader: Any, grid: Any, bands: list[int] | None, predict: Predict, options: PredictOptions
+    reader: Any,
+    grid: Any,
+    bands: list[int] | None,
+    predict: Predict,
+    options: PredictOptions,
+    base_pixels: tuple[int, ...] | None,
 ) -> tuple[int, Iterator[Strip | Block]]:
     """How many pieces there will be, and the pieces."""
     if isinstance(grid, HealpixGrid):
@@ -169,6 +179,8 @@ def _pieces(
         def read_cells(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return _finite(*_picked(bands, reader.cells(ids), ids >= 0))
 
+        if base_pixels is not None:
+            return 1, whole_faces(read_cells, grid, predict, base_pixels)
         core, _ = core_of(grid, window)
         count = -(-grid.size // (core * core * options.batch_size))
         return count, walk_sphere(read_cells, grid, predict, window=window, batch_size=options.batch_size)

@@ -16,25 +16,30 @@ class OnHealpix(nn.Module):
     Every window is laid out as its square of 2^k x 2^k pixels, goes through the net, and comes back as cells. So the
     same weights serve rasters and the sphere. The net sees no further than its window; whoever predicts whole spheres
     gives it windows with a halo and crops (that is how seams are avoided).
+
+    Args:
+        net: [b, c, h, w] -> [b, k, h, w].
+        squares: how many base pixels a sample covers; each is a square for itself, as if it were a sample.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, squares: int = 1) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.squares = net, squares
 
     def forward(self, x: Float[Tensor, "b c cells"]) -> Float[Tensor, "b k cells"]:
-        """Map [b, c, 4^k] to [b, out_channels, 4^k].
+        """Map [b, c, squares * 4^k] to [b, out_channels, squares * 4^k].
 
         Raises:
-            GridError: if the number of cells is not a power of 4.
+            GridError: if the number of cells of a square is not a power of 4.
         """
-        cells = x.shape[-1]
+        cells, rest = divmod(x.shape[-1], self.squares)
         side = 1 << (cells.bit_length() - 1) // 2
-        if side * side != cells:
-            raise GridError(f"a window has {cells} cells; a planar net needs 4^k nested cells of one parent.")
+        if side * side != cells or rest:
+            raise GridError(f"a window has {x.shape[-1]} cells; a planar net needs 4^k nested cells of one parent.")
         to_square, to_cells = _orders(side, x.device)
-        y: Tensor = self.net(x[..., to_square].view(*x.shape[:-1], side, side))
-        return y.flatten(-2)[..., to_cells]
+        one_by_one = x.unflatten(-1, (self.squares, cells)).transpose(1, 2).flatten(0, 1)
+        y: Tensor = self.net(one_by_one[..., to_square].unflatten(-1, (side, side)))
+        return y.flatten(-2)[..., to_cells].unflatten(0, (-1, self.squares)).transpose(1, 2).flatten(-2)
 
 
 @lru_cache(maxsize=16)

@@ -85,6 +85,12 @@ class DensePrediction(LightningModule):
         self.register_buffer("out_mean", torch.tensor([t.mean or 0.0 for t in self.targets]))
         self.register_buffer("out_std", torch.tensor([t.std or 1.0 for t in self.targets]))
 
+    @property
+    def base_pixels(self) -> tuple[int, ...] | None:
+        """The HEALPix base pixels that the net sees at once; None where it sees windows."""
+        faces = self.config.get("base_pixels")
+        return None if faces is None else tuple(faces)
+
     def normalise(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> Float[Tensor, "b c *space"]:
         """Stored values [b, c, *space] of any type, standardised; 0 (the mean) where nothing was seen."""
         axes = (-1, *[1] * (x.ndim - 2))

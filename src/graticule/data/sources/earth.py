@@ -81,7 +81,8 @@ class EarthSource:
     Args:
         grid: `raster:0.1deg` (as published), a coarser raster whose pixels divide 15°, or `healpix:<nside>`.
         window: side of a raster window in pixels; it divides the 15° block, which is the parent (150 at 0.1°).
-        parent_nside: HEALPix samples are the cells under one cell of this nside, which is the parent.
+        parent_nside: HEALPix samples are the cells under one cell of this nside, which is the parent; 0 makes one
+            sample of the whole sphere, for a net that sees all of it.
 
     Raises:
         SourceError: if the windows do not fit the grid.
@@ -106,9 +107,9 @@ class EarthSource:
             self.space: tuple[int, ...] = (self.side, self.side)
         elif isinstance(parsed, HealpixGrid):
             self.side, rest = divmod(parsed.nside, max(parent_nside, 1))
-            if parent_nside < 1 or rest:
+            if parent_nside < 0 or rest:
                 raise SourceError(f"parent_nside {parent_nside} does not divide nside {parsed.nside} of {grid}.")
-            self.space = (self.side**2,)
+            self.space = (self.side**2 if parent_nside else parsed.size,)
         else:
             raise SourceError(f"the Earth cannot be prepared on {grid}; use raster:<degrees>deg or healpix:<nside>.")
         self.grid: RasterGrid | HealpixGrid = parsed
@@ -118,7 +119,7 @@ class EarthSource:
         """How samples are cut: without overlap."""
         if isinstance(self.grid, RasterGrid):
             return {"height": self.side, "width": self.side, "overlap": 0, "block_degrees": BLOCK_DEGREES}
-        return {"cells": self.side**2, "parent_nside": self.parent_nside}
+        return {"cells": self.space[0], "parent_nside": self.parent_nside}
 
     @property
     def n_samples(self) -> int:
@@ -214,6 +215,9 @@ def _raster_rows(shape: tuple[int, ...], side: int) -> Iterator[dict[str, Any]]:
 
 
 def _healpix_rows(parent_nside: int, side: int) -> Iterator[dict[str, Any]]:
+    if parent_nside == 0:
+        yield _row("sphere", "sphere", 0.0, 0.0, (0,))
+        return
     lons, lats = HealpixGrid(parent_nside).lonlat()
     for cell, (lon, lat) in enumerate(zip(lons, lats, strict=True)):
         yield _row(f"p{cell:04d}", f"p{cell:04d}", lon, lat, (cell * side**2,))
