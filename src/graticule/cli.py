@@ -78,6 +78,24 @@ examples:
   graticule crossval experiment=earth_small split.total_folds=3 crossval.n_randoms=2
   graticule crossval experiment=earth crossval.name=earth-cv 'crossval.scoring_metric=[val/iou,val/loss:lower]'""",
     ),
+    "tune": Verb(
+        "search for the best hyperparameters",
+        "graticule tune [key=value ...] [--sweep-id ID] [--device DEVICE]",
+        """Every trial is a cross-validation. The search space is under `hyperparameters` in the file of --hpconfig or
+--config, or is a sweep file of Weights & Biases. Any number of runners, on any number of machines, work at one study:
+
+                     no --device               --device 0
+  no --sweep-id      create the study          create it and run tune.n_trials trials
+  --sweep-id ID      an error                  join the study and run tune.n_trials trials
+
+What a killed runner leaves is taken over by another and goes on at its last checkpoint.
+
+examples:
+  graticule tune experiment=earth_small --hpconfig search.yaml tune.n_trials=20 --device cpu
+  graticule tune experiment=earth --hpconfig sweep.yaml tune.name=earth-lr      the name is the sweep id
+  graticule tune --sweep-id earth-lr --device 1 --storage postgresql://me@db.org/studies
+  graticule tune --sweep-id earth-lr --runners 8 --launcher slurm --slurm gpus_per_node=1""",
+    ),
     "resume": Verb(
         "go on with a run that was interrupted",
         "graticule resume RUN [key=value ...]",
@@ -214,14 +232,16 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name == "generate":
         _add_generating(parser)
         return parser
-    if name in ("prepare", "train", "crossval"):
+    if name in ("prepare", "train", "crossval", "tune"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
         parser.add_argument("--config", type=Path, metavar="FILE", help="a .py, .toml or .yaml file; words win over it")
         parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")
-        _add_launching(parser)
+        _add_launching(parser, multirun=name != "tune")
     else:
         parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a folder that `graticule train` printed")
         parser.add_argument("words", nargs="*", metavar="key=value", help="values of the configuration")
+    if name == "tune":
+        _add_tuning(parser)
     if name == "prepare":
         parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")
     if name in ("evaluate", "predict"):
@@ -243,10 +263,20 @@ def _add_generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
 
 
-def _add_launching(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-m", "--multirun", action="store_true", help="run every combination of the values in a=1,2 b=x,y"
-    )
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hpconfig", metavar="FILE", help="the search space, .yaml or .toml")
+    parser.add_argument("--sweep-file", "--sweep_file", metavar="FILE", help="the same, for a sweep of W&B")
+    parser.add_argument("--sweep-id", metavar="ID", help="join this study")
+    parser.add_argument("--device", metavar="DEVICE", help="run trials here: the number of a GPU, cpu, mps, or auto")
+    parser.add_argument("--storage", metavar="URL", help="database of the study; a file in its folder by default")
+    parser.add_argument("--runners", type=int, default=1, metavar="N", help="how many runners a --launcher starts")
+
+
+def _add_launching(parser: argparse.ArgumentParser, *, multirun: bool = True) -> None:
+    if multirun:
+        parser.add_argument(
+            "-m", "--multirun", action="store_true", help="run every combination of the values in a=1,2 b=x,y"
+        )
     parser.add_argument(
         "--launcher", choices=("here", "slurm", "local"), default="here",
         help="where: in this process, as Slurm jobs, or as processes of this machine",

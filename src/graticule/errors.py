@@ -4,6 +4,7 @@ Every message says what was found, what must be, and what to do, in one line. Th
 traceback and exits with code 2; everything else is a fault of this package and keeps its traceback.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -48,3 +49,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     listed = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
     return f"the known ones are: {listed}."
+
+
+def without_password(text: str) -> str:
+    """A text in which the password of any address such as scheme://user:password@host is hidden."""
+    return re.sub(r"(\w://[^:/@\s]*):[^\s]*@", r"\1:***@", text)

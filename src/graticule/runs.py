@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from graticule.errors import GraticuleError
+from graticule.errors import GraticuleError, without_password
 from graticule.files import whole_file
 
 _ADJECTIVES = (
@@ -163,6 +163,48 @@ class Crossval:
         return Run(max(own, key=lambda path: path.stat().st_mtime)) if own else None
 
 
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study's folder: the folders of its cross-validations lie in it."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Name, where the database is, search space, scoring."""
+        return self.folder / "study.json"
+
+    @property
+    def database(self) -> Path:
+        """The embedded database, where no other is named."""
+        return self.folder / "study.db"
+
+    @property
+    def trials(self) -> Path:
+        """A table with one row per trial."""
+        return self.folder / "trials.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """The best trials, the importance of each hyperparameter, counts."""
+        return self.folder / "summary.json"
+
+    @property
+    def best(self) -> Path:
+        """The best configuration, to be run with `--config`."""
+        return self.folder / "best.yaml"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML page."""
+        return self.folder / "report.html"
+
+    @property
+    def console_log(self) -> Path:
+        """All console output of all runners."""
+        return self.folder / "console.log"
+
+
 def crossval_folder(root: Path, name: str, tune_name: str | None = None) -> Crossval:
     """Where a cross-validation lives."""
     return Crossval(run_folder(root, "run", "id", cv_name=name, tune_name=tune_name).parent)
@@ -241,7 +283,7 @@ def record_environment(run: Run) -> None:
         "cpus": os.cpu_count(),
         "process": os.getpid(),
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-        "command": sys.argv,
+        "command": [without_password(word) for word in sys.argv],
     }
     write_json(run.folder / f"runtime_tags.{stamp}.log", tags)
 

@@ -1,6 +1,7 @@
 """`graticule crossval`: one configuration trained on every fold with several seeds, and its score."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def crossval(request: Request) -> Crossval:
         SplitError: if a fold cannot be made.
     """
     config = for_folds(compose(request))
-    store = open_store(config, request.words)
+    store = open_store(config, words_of_store(request.words))
     config = with_store(config, store)
     name = config.crossval.name or random_name()
     folder = crossval_folder(Path(config.run.output_root), name)
@@ -77,7 +78,7 @@ def begin(folder: Crossval, config: Config, name: str, **context: Any) -> None:
         ConfigError: if the folder's cross-validation has another configuration.
     """
     if folder.config.exists():
-        kept, told = (_comparable(one) for one in (compose_from(folder.config, Request(), ()), config))
+        kept, told = (comparable(one) for one in (compose_from(folder.config, Request(), ()), config))
         for key in sorted(kept.keys() | told.keys()):
             if kept.get(key) != told.get(key):
                 raise ConfigError(
@@ -89,7 +90,15 @@ def begin(folder: Crossval, config: Config, name: str, **context: Any) -> None:
     write_json(folder.manifest, {"name": name, "folds": folds_of(config), "planned": planned, **context})
 
 
-def _comparable(config: Config) -> dict[str, Any]:
+def words_of_store(words: Sequence[str]) -> list[str]:
+    """The words that matter for preparing a store."""
+    return [
+        word for word in words if word.split(".")[0] in ("experiment", "source", "data") or "=" in word.split(".")[0]
+    ]
+
+
+def comparable(config: Config) -> dict[str, Any]:
+    """What makes a configuration another one, by dotted key; devices, logs and the number of folds do not."""
     return flat({key: value for key, value in config.to_dict().items() if key not in (*CHANGEABLE, "crossval")})
 
 

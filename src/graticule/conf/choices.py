@@ -103,7 +103,13 @@ DEFAULTS = {
 }
 """The choice of each group where the user makes none. Later ones win: an experiment over groups, `debug` over all."""
 
-ROOT = {"run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"}, "evaluate": {}, "predict": {}, "crossval": {}}
+ROOT = {
+    "run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"},
+    "evaluate": {},
+    "predict": {},
+    "crossval": {},
+    "tune": {"storage": "${oc.env:GRATICULE_STORAGE,null}"},
+}
 
 
 def choices_of(group: str) -> list[str]:

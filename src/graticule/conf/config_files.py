@@ -43,6 +43,22 @@ def read_config_file(path: Path) -> Wishes:
     return _wishes_of(content, path)
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML or TOML file, as they stand there.
+
+    Raises:
+        ConfigError: if the file is missing, damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; check the path.")
+    if path.suffix not in (".toml", ".yaml", ".yml"):
+        raise ConfigError(f"{path} ends in '{path.suffix}'; a search space is a .toml or .yaml file.")
+    content = _toml(path) if path.suffix == ".toml" else _yaml(path)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path} holds {type(content).__name__}; it must hold keys with values.")
+    return {str(key): value for key, value in content.items()}
+
+
 def _wishes_of(content: Mapping[Any, Any], path: Path) -> Wishes:
     asked = Wishes()
     for key, value in content.items():

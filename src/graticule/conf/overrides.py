@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from graticule.conf.choices import DEFAULTS
-from graticule.errors import ConfigError
+from graticule.errors import ConfigError, without_password
 
 
 @dataclass
@@ -35,11 +35,13 @@ def parse(words: Sequence[str]) -> list[Override]:
     parsed = []
     for word in words:
         if "=" not in word and not word.startswith("~"):
+            word = without_password(word)
             raise ConfigError(f"'{word}' is no override; write key=value, for example trainer.max_epochs=3.")
         try:
             parsed.extend(OverridesParser.create().parse_overrides([word]))
         except HydraException as error:
-            reason = str(error).splitlines()[0].rstrip(".: ")
+            reason = without_password(str(error).splitlines()[0].rstrip(".: "))
+            word = without_password(word)
             raise ConfigError(f"'{word}' cannot be understood ({reason}); quote special signs.") from error
     return parsed
 

@@ -5,7 +5,9 @@ The docstring under a field is its line in the reference (`docs/reference/config
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+
+from graticule.errors import without_password
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -311,6 +313,53 @@ class CrossvalConfig(Section):
     """How several metrics of a run are combined, before the mean over runs is taken."""
 
 
+class TuneConfig(Section):
+    """A study: cross-validations over hyperparameters."""
+
+    name: str | None = None
+    """Name of the study, which is also its sweep id. A random one if null."""
+    hpconfig: str | None = None
+    """File with the search space: one with `hyperparameters`, or a sweep of Weights & Biases."""
+    storage: str | None = None
+    """Database of the study: `postgresql://USER@HOST:PORT/NAME`; if null, GRATICULE_STORAGE or a file in its folder."""
+    n_trials: Positive | Literal["grid"] = 100
+    """Trials that each runner starts; `grid` tries every combination once."""
+    max_trials: Positive | None = None
+    """Trials of the study by all runners together; null is no limit."""
+    sampler: Literal["random", "grid", "tpe", "cmaes", "gp"] = "random"
+    """How hyperparameters are chosen."""
+    seed: NotNegative = 42
+    """Seed of what is chosen."""
+    objectives: Literal["score", "metrics"] = "score"
+    """One objective, the score; or one for each scoring metric."""
+    pruner: Literal["none", "median", "hyperband", "successive_halving"] = "none"
+    """How bad trials are given up before all of their runs are done."""
+    startup_trials: NotNegative = 5
+    """Complete trials before the median prunes."""
+    retrain_and_test: bool = False
+    """At the end, train once more with the best on all that does not test, and test."""
+    heartbeat: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two signs of life of a runner."""
+    grace: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds without one after which another runner takes the trial over."""
+    patience: Annotated[float, Field(ge=0)] = 900.0
+    """Seconds for which the database may be away."""
+    max_takers: Positive = 10
+    """Runners that may end while they work at a trial before it counts as failed."""
+
+    @field_serializer("storage")
+    def _without_password(self, storage: str | None) -> str | None:
+        return storage and without_password(storage)
+
+    @model_validator(mode="after")
+    def _beats_in_time(self) -> "TuneConfig":
+        if self.grace < 2 * self.heartbeat:
+            raise ValueError(
+                f"tune.grace is {self.grace:g}; it must be at least twice tune.heartbeat={self.heartbeat:g}"
+            )
+        return self
+
+
 class Config(Section):
     """The whole tree."""
 
@@ -327,6 +376,9 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     crossval: CrossvalConfig = CrossvalConfig()
+    tune: TuneConfig = TuneConfig()
+    hyperparameters: dict[str, Any] | list[dict[str, Any]] | None = None
+    """The search space of `graticule tune`: names with distributions; all else takes no notice of it."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Config":

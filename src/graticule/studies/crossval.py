@@ -88,16 +88,17 @@ class CrossValidation:
             kept = pd.read_parquet(self.folder.run_infos).drop(columns=list(_JUDGED)).to_dict("records")
             self.rows = [row for row in kept if row["run_name"] in names]
 
-    def go(self, train: Train, note: Note | None = None) -> Score:
+    def go(self, train: Train, note: Note | None = None, *, patience: float = 0.0) -> Score:
         """Do the runs that are not done yet, in order, and return the score.
 
         A run that was interrupted goes on at its last checkpoint. One that fails by an error counts as failed and the
-        others go on; what the user can mend ends the whole, to be started again.
+        others go on; what the user can mend ends the whole, to be started again. Another process that works in the
+        folder is waited for as long as `patience` says, in seconds.
 
         Raises:
             GraticuleError: if the configuration cannot be used, the disk is full, and the like.
         """
-        with alone_in(self.folder.folder):
+        with alone_in(self.folder.folder, patience):
             for run in self.planned:
                 if run.name not in {row["run_name"] for row in self.rows}:
                     self.rows.append(self._one(run, train))
@@ -223,18 +224,23 @@ def _last_step(run: Run) -> int:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """While it lasts no other process works in the folder; a process that dies gives it free.
 
     Raises:
-        OutputError: if another process is at work there.
+        OutputError: if another process is at work there, still after `patience` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + patience
     with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                f"another process is at work in {folder}; wait for it, or choose another name."
-            ) from error
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() >= until:
+                    raise OutputError(
+                        f"another process is at work in {folder}; wait for it, or choose another name."
+                    ) from error
+                time.sleep(0.2)
         yield

@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from graticule.errors import ConfigError, OutputError
+from graticule.errors import ConfigError, OutputError, without_password
 
 T = TypeVar("T")
 _CONNECT_SECONDS = 30
@@ -52,7 +52,7 @@ def parse_url(text: str) -> URL:
 def shown(url: URL | str) -> str:
     """The address without its password and driver."""
     text = url.render_as_string(hide_password=True) if isinstance(url, URL) else url
-    return re.sub(r"^(\w+)\+\w+:", r"\1:", re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text))
+    return re.sub(r"^(\w+)\+\w+:", r"\1:", without_password(text))
 
 
 class Database:
