@@ -162,6 +162,21 @@ def test_block_positions_at_the_edges():
     assert list(blocks.at(lon, lat)) == [0, 1, 2, 0, 2, 255, 255]
 
 
+def test_blocks_without_folds_train_and_validate_on_all_that_does_not_test(raster, tmp_path):
+    drawn = assign(raster, method="block", by=30)
+    found = assign(raster, method="block", by=30, fold_method="none")
+    found.save(tmp_path / "assignment.parquet")
+    found = Assignment.load(tmp_path / "assignment.parquet")
+    assert list(found.samples("val")) == list(found.samples("train"))
+    assert list(found.samples("test")) == list(drawn.samples("test"))
+    for row in found.samples("train"):
+        parts = [assignment.mask(raster, int(row), part) for assignment, part in (
+            (found, "train"), (found, "val"), (drawn, "train"), (drawn, "val"))]  # fmt: skip
+        train, val, first, second = (np.ones(raster.space, bool) if mask is None else mask for mask in parts)
+        assert np.array_equal(train, val)
+        assert np.array_equal(train, first | second)
+
+
 def test_folds_of_blocks_validate_every_block_once(raster):
     found = [assign(raster, method="block", by=30, fold_method="block", total_folds=3, fold=fold) for fold in range(3)]
     codes = np.array([each.blocks.parts for each in found])

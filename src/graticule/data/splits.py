@@ -39,11 +39,13 @@ _METADATA_KEY = b"graticule"
 class BlockParts:
     """The part of every block of a longitude/latitude lattice: parts[row][column], 0 train, 1 val, 2 test.
 
-    Row 0 touches the north pole, column 0 starts at 180°W; `degrees` is the side of a block.
+    Row 0 touches the north pole, column 0 starts at 180°W; `degrees` is the side of a block. With `val_is_train` no
+    block is val: the train blocks validate too.
     """
 
     degrees: float
     parts: tuple[tuple[int, ...], ...]
+    val_is_train: bool = False
 
     def at(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.uint8]:
         """The part code of each position; 255 where the position is not finite."""
@@ -76,7 +78,8 @@ class Assignment:
         """
         if self.blocks is None:
             return None
-        mask = self.blocks.at(*store.grid(i).lonlat()) == PARTS.index(part)
+        code = 0 if part == "val" and self.blocks.val_is_train else PARTS.index(part)
+        mask = self.blocks.at(*store.grid(i).lonlat()) == code
         return None if mask.all() else mask
 
     def save(self, path: Path) -> None:
@@ -101,7 +104,7 @@ class Assignment:
                 f"{path} is no readable assignment table ({type(error).__name__}); train again."
             ) from error
         blocks = note["blocks"]
-        parts = BlockParts(blocks["degrees"], tuple(map(tuple, blocks["parts"]))) if blocks else None
+        parts = BlockParts(**{**blocks, "parts": tuple(map(tuple, blocks["parts"]))}) if blocks else None
         return cls(table.to_pandas().rename_axis(None), parts)
 
 
@@ -333,11 +336,15 @@ def _by_block(
         val = _pick(KFold(total_folds, shuffle=True, random_state=seed).split(free), fold, fold_method)
         codes.flat[free] = 0
         codes.flat[free[val]] = 1
+    elif fold_method == "none":
+        codes[codes == 1] = 0
     elif fold:
         raise SplitError(f"the blocks are drawn at once, so there is no fold {fold}; set split.fold_method to 'block'.")
-    blocks = BlockParts(degrees, tuple(tuple(int(code) for code in row) for row in codes))
+    blocks = BlockParts(degrees, tuple(tuple(int(code) for code in row) for row in codes), fold_method == "none")
     touched = np.zeros((len(rows), 3), dtype=bool)
     for i in range(len(rows)):
         here = np.bincount(blocks.at(*store.grid(i).lonlat()).reshape(-1), minlength=3)
         touched[i] = here[:3] > 0
+    if blocks.val_is_train:
+        touched[:, 1] = touched[:, 0]
     return _finish(rows, {part: np.flatnonzero(touched[:, code]) for code, part in enumerate(PARTS)}, blocks)
