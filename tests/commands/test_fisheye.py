@@ -39,6 +39,20 @@ def test_a_net_trains_on_generated_photographs(street, monkeypatch, capsys, wher
     assert not leaks, "directions shared by two photographs are no shared ground"
 
 
+def test_a_net_of_the_sphere_sees_all_base_pixels_and_the_report_shows_the_photographs(street, monkeypatch, capsys):
+    monkeypatch.chdir(street)
+    words = ["source=synwoodscape", "source.root=street", "source.grid=healpix:16", "data.store=store-sphere"]
+    assert main(["prepare", *words]) == 0
+    net = ["model=heal_swin", "model.embed_dim=6", "model.depths=[2,2]", "model.num_heads=[1,2]", "model.window_size=4"]
+    options = [word for word in TRAIN if not word.startswith("model")]
+    assert main(["train", "data.store=store-sphere", *options, *net, "task=semantics"]) == 0
+    run = capsys.readouterr().out.splitlines()[-1]
+    assert main(["report", run]) == 0
+    page = Path(capsys.readouterr().out.splitlines()[-1]).read_text()
+    for kind in ("input", "prediction, globe", "prediction, Mollweide"):
+        assert f'alt="{kind} of window 0000' in page
+
+
 def test_the_published_choices_name_the_published_weights(street, monkeypatch, capsys):
     monkeypatch.chdir(street)
     words = ["source=synwoodscape", "source.root=street", "task=synwoodscape_large_plus_AD", "split=published"]

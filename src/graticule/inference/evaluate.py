@@ -1,5 +1,6 @@
 """Evaluation: prediction plus sums, on the samples' own pixels, their scenes' grids, or any other grid."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -180,11 +181,21 @@ def _write(
         "seconds": round(time.perf_counter() - began, 3),
     }
     names = {int(row): str(samples.store.metadata["sample_id"].iat[row]) for row in samples.rows}
-    for name, kept in (("sums.npz", arrays), ("examples.npz", examples.arrays(names))):
+    for name, kept in (("sums.npz", arrays), ("examples.npz", examples.arrays(names, _places(samples)))):
         with whole_file(folder / name) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **kept)
     write_json(folder / "metrics.json", content)
     return content
+
+
+def _places(samples: Samples) -> dict[int, tuple[str, str]] | None:
+    """Of photographs, the grid and the camera of each sample as JSON."""
+    cameras = samples.store.config["window"].get("cameras")
+    if not cameras:
+        return None
+    text = {name: json.dumps(camera) for name, camera in cameras.items()}
+    grids = {row: json.dumps(samples.store.grid(row).to_dict()) for row in samples.rows.tolist()}
+    return {row: (grid, text[samples.scene(row)]) for row, grid in grids.items()}
 
 
 def _majority(datamodule: DataModule, target: Target) -> int | None:

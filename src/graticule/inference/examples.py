@@ -58,8 +58,15 @@ class Examples:
             window[f"{target.name}/prediction"] = layers_of(target)[0].encode(field, seen)[0]
         return window
 
-    def arrays(self, names: Mapping[int, str]) -> dict[str, np.ndarray]:
-        """`rgb` [n, h, w, 3], `sample_id` [n], `<t>/truth` and `<t>/prediction` [n, h, w]; one of each region first."""
+    def arrays(
+        self, names: Mapping[int, str], places: Mapping[int, tuple[str, str]] | None = None
+    ) -> dict[str, np.ndarray]:
+        """`rgb` [n, h, w, 3], `sample_id` [n], `<t>/truth` and `<t>/prediction` [n, h, w]; one of each region first.
+
+        Args:
+            names: of the rows.
+            places: of photographs, for each row its grid and its camera as JSON: the arrays `grid` and `camera`.
+        """
         ranked = [
             (rank, -worth, row, window) for own in self.kept.values() for rank, (worth, row, window) in enumerate(own)
         ]
@@ -69,4 +76,8 @@ class Examples:
         windows = [window for *_, window in chosen]
         stacked = {key: np.stack([window[key] for window in windows]) for key in windows[0]}
         rgb = to_rgb(stacked.pop("x"), stacked.pop("seen"))
-        return {"rgb": rgb, "sample_id": np.array([names[row] for _, _, row, _ in chosen]), **stacked}
+        rows = [row for _, _, row, _ in chosen]
+        if places is not None:
+            for column, key in enumerate(("grid", "camera")):
+                stacked[key] = np.array([places[row][column] for row in rows])
+        return {"rgb": rgb, "sample_id": np.array([names[row] for row in rows]), **stacked}
