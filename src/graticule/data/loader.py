@@ -109,7 +109,10 @@ class BatchReader:
             rng = augmentation_generator(self.seed, (entry[0], entry[1], max(entry[2], 0)))
             placement = augment.draw(rng, self.store.space, fields[labels][place] if labels else None)
             for name, values in fields.items():
-                placement.take(values[place], moved[name][place])
+                if augment.moves:
+                    placement.take(values[place], moved[name][place])
+                else:  # whole base pixels are no square that could be cut or turned
+                    np.copyto(moved[name][place], values[place])
             if augment.changes_light:
                 augment.relight(rng, moved["x"][place], moved[SEEN][place], self.bands)
         return moved
