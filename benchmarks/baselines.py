@@ -4,7 +4,7 @@ Usage: python benchmarks/baselines.py RUN [--pixels N] [--iterations N]
 
 Same grid, same training and test pixels, same weights by area, same intervals over parents as the run's evaluation.
 The trees see the mean and the standard deviation of each colour in squares of 3, 9 and 27 pixels, across the borders
-of the split (an advantage over the net, which sees only its own part). Writes `baselines.json` into the run folder,
+of the split. Where the run's store has bands of texture, trees on these very bands are a third baseline. Writes `baselines.json` into the run folder,
 where the report finds it. For runs on the built-in Earth with a split by blocks.
 """
 
@@ -17,11 +17,13 @@ import numpy as np
 import torch
 import yaml
 from scipy.ndimage import distance_transform_edt, uniform_filter
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from graticule.data.prepare import RasterScene
 from graticule.data.sources.earth import LANDCOVER, EarthSource
 from graticule.data.splits import Assignment
 from graticule.grids.healpix import HealpixGrid
@@ -59,6 +61,16 @@ def features(source: EarthSource) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def own_bands(source: EarthSource) -> np.ndarray:
+    """[pixels, bands] of the whole Earth as the run's store has them, texture among them."""
+    reader = source.read_scene()
+    if not isinstance(reader, RasterScene):
+        return reader.cells(np.arange(source.grid.size)).T
+    height, width = source.grid.shape
+    strips = [reader.read(row, 0, min(300, height - row), width)[0] for row in range(0, height, 300)]
+    return np.concatenate(strips, axis=1).reshape(len(source.bands), -1).T
+
+
 def score(model: object, table: np.ndarray, truth: np.ndarray, area: np.ndarray, parent: np.ndarray) -> dict:
     """Metrics and intervals over parents, with every pixel weighted by its area."""
     scores = model.predict_proba(table)  # type: ignore[attr-defined]
@@ -91,7 +103,7 @@ def main() -> None:
     given = parser.parse_args()
     run = find_run(given.run)
     config = yaml.safe_load(run.config.read_text())
-    source = EarthSource(**{k: v for k, v in config["source"].items() if k in ("grid", "window", "parent_nside")})
+    source = EarthSource(**{key: value for key, value in config["source"].items() if key != "name"})
     blocks = Assignment.load(run.assignment).blocks
     if blocks is None:
         parser.error("the run's split is not by blocks")
@@ -105,10 +117,13 @@ def main() -> None:
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     trees = HistGradientBoostingClassifier(max_iter=given.iterations, max_leaf_nodes=63, l2_regularization=1.0)
     found = {}
-    for name, model, columns in (("linear on colour", linear, slice(3)), ("trees on texture", trees, slice(None))):
+    models = [("linear on colour", linear, table[:, :3]), ("trees on texture", trees, table)]
+    if source.texture:
+        models.append(("trees on the net's bands", clone(trees), own_bands(source)))
+    for name, model, inputs in models:
         started = time.perf_counter()
-        model.fit(table[drawn, columns], truth[drawn])
-        result = score(model, table[test, columns], truth[test], area[test], parents(source)[test])
+        model.fit(inputs[drawn], truth[drawn])
+        result = score(model, inputs[test], truth[test], area[test], parents(source)[test])
         found[name] = {"target": "landcover", "part": "test", **result, "seconds": time.perf_counter() - started}
         short = {key: round(result["metrics"][key], 4) for key in ("accuracy", "iou")}
         print(f"{name}: {json.dumps(short)} in {found[name]['seconds']:.0f} s")

@@ -28,7 +28,7 @@ def refusal(*words, config_file=None):
 
 
 def test_words_win_over_debug_over_experiment_over_groups():
-    assert composed("experiment=earth").trainer.limit_train_batches is None
+    assert composed("experiment=earth").trainer.limit_train_batches == 128
     fast = composed("experiment=earth", "debug=fast")
     assert (fast.trainer.max_epochs, fast.trainer.limit_train_batches) == (1, 2)
     assert composed("experiment=earth", "debug=fast", "trainer.max_epochs=7").trainer.max_epochs == 7

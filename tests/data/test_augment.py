@@ -91,6 +91,14 @@ def test_a_balanced_crop_holds_a_pixel_of_a_rare_class(seed, crop):
     assert holds >= 6
 
 
+def test_half_balance_centres_crops_by_the_root_of_a_class_share():
+    """Nine pixels in ten are class 0, so it has 3 crops in 4."""
+    labels = np.zeros((10, 10), np.uint8)
+    labels[0] = 1
+    drawn = [Augment(crop=1, balance=0.5).draw(rng(seed), (10, 10), labels).row == 0 for seed in range(2000)]
+    assert np.mean(drawn) == pytest.approx(0.25, abs=0.04)
+
+
 def test_the_chosen_pixel_is_the_centre_of_the_crop():
     labels = np.full((9, 9), 255, np.uint8)
     labels[4, 6] = 1

@@ -95,6 +95,14 @@ def test_classes_are_drawn_alike_and_samples_by_their_pixels():
     assert drawn == pytest.approx([1 / 2, 1 / 8, 3 / 8], abs=0.01)
 
 
+def test_half_balance_draws_classes_by_the_root_of_their_share():
+    """Classes of 900 and 100 pixels: 3 to 1; without balance 9 to 1."""
+    pixels = np.array([[900, 0], [0, 100]])
+    for balance, share in [(0.0, 0.1), (0.5, 0.25), (1.0, 0.5)]:
+        drawn = np.mean(balanced_positions(0, 0, pixels, 40_000, balance))
+        assert drawn == pytest.approx(share, abs=0.01)
+
+
 @given(seed=st.integers(0, 2**31), n=sizes)
 def test_a_sample_without_any_pixel_of_a_class_is_never_drawn(seed, n):
     pixels = np.zeros((n, 4), dtype=np.int64)

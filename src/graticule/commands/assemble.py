@@ -31,7 +31,7 @@ def split(config: SplitConfig, store: Store) -> Assignment:
 def make_datamodule(config: Config, store: Store, assignment: Assignment) -> DataModule:
     """Batches of the store's parts."""
     data = config.data
-    augment = Augment(balance=data.balance and data.augment.crop is not None, **data.augment.model_dump())
+    augment = Augment(balance=data.balance if data.augment.crop else 0.0, **data.augment.model_dump())
     return DataModule(
         store, assignment, batch_size=data.batch_size, eval_batch_size=data.eval_batch_size,
         num_workers=data.num_workers, bands=data.bands, targets=data.targets, augment=augment, balance=data.balance,

@@ -16,10 +16,10 @@ Kind = Literal["model", "source"]
 NETS = {
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "heal_swin": "graticule.models.heal_swin:HealSwin",
+    "pixel": "graticule.models.pixel:PixelNet",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",
     "swin_unet": "graticule.models.swin_unet:SwinUNet",
-    "texture": "graticule.models.texture:TextureNet",
     "unet": "graticule.models.unet:UNet",
 }
 SOURCES = {

@@ -55,9 +55,16 @@ class Shared:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What each pair of parts shares."""
+    """What each pair of parts shares.
+
+    Attributes:
+        pairs: for each two parts.
+        reach_degrees: how far derived bands look beyond a pixel, so over the border of its part too. That is input of
+            another part, never a label; no leak, but told.
+    """
 
     pairs: dict[tuple[str, str], Shared]
+    reach_degrees: float = 0.0
 
     @property
     def leaks(self) -> bool:
@@ -68,7 +75,10 @@ class LeakReport:
     def summary(self) -> str:
         """One line."""
         told = [_told(*pair, shared) for pair, shared in self.pairs.items() if shared.leaks]
-        return "; ".join(told) if told else "no two parts share ground, content or a parent"
+        line = "; ".join(told) if told else "no two parts share ground, content or a parent"
+        if self.reach_degrees:
+            line += f"; bands look up to {self.reach_degrees:g}° across borders (input, never labels)"
+        return line
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it is kept in the run folder."""
@@ -76,7 +86,12 @@ class LeakReport:
             f"{first} and {second}": asdict(shared) | {"examples": list(shared.examples)}
             for (first, second), shared in self.pairs.items()
         }
-        return {"leaks": self.leaks, "summary": self.summary, "pairs": pairs}
+        return {
+            "leaks": self.leaks,
+            "summary": self.summary,
+            "reach_degrees": self.reach_degrees,
+            "pairs": pairs,
+        }
 
     def refuse(self) -> None:
         """Raise if the split leaks.
@@ -109,7 +124,7 @@ def audit(store: Store, assignment: Assignment) -> LeakReport:
         equal, pixels, plain, samples = content[number]
         examples = tuple(parents[:3] + samples[:3])
         pairs[PARTS[first], PARTS[second]] = Shared(int(ground[number]), equal, pixels, plain, len(parents), examples)
-    return LeakReport(pairs)
+    return LeakReport(pairs, float(store.config["window"].get("reach_degrees", 0)))
 
 
 def _told(first: str, second: str, shared: Shared) -> str:

@@ -10,6 +10,7 @@ from math import isqrt
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
+from graticule.data.sampler import draw_classes
 from graticule.errors import ConfigError
 from graticule.grids.windows import morton, morton_inverse
 from graticule.schema import IGNORE, Band
@@ -62,15 +63,15 @@ class Augment:
         d4: turn and flip by one of the eight symmetries of the square (the four that keep its shape, where a crop or
             window is not a square).
         crop: side of a random crop in pixels, a power of two on HEALPix; None keeps the window.
-        balance: centre the crop on a pixel of a class drawn uniformly among those of the sample; a crop that would
-            reach outside is shifted inside.
+        balance: above 0, centre the crop on a pixel of a class, drawn in proportion to its pixels in the sample to the
+            power of 1 - balance; a crop that would reach outside is shifted inside.
         brightness: optical bands are multiplied by a factor from 1 - brightness to 1 + brightness (physical values).
         contrast: their distances from the sample's mean are multiplied by a factor from 1 - contrast to 1 + contrast.
     """
 
     d4: bool = True
     crop: int | None = None
-    balance: bool = False
+    balance: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
 
@@ -151,8 +152,10 @@ class Augment:
         known = labels[labels != IGNORE] if self.balance and labels is not None else np.empty(0, dtype=np.uint8)
         if labels is None or not len(known):
             return int(where[0] * (room[0] + 1)), int(where[1] * (room[1] + 1))
-        classes = np.flatnonzero(np.bincount(known))
-        pixels = np.flatnonzero(labels.reshape(-1) == classes[int(where[2] * len(classes))])
+        pixels_of_class = np.bincount(known)
+        classes = np.flatnonzero(pixels_of_class)
+        label = classes[draw_classes(pixels_of_class[classes], where[2:3], self.balance)[0]]
+        pixels = np.flatnonzero(labels.reshape(-1) == label)
         pixel = pixels[int(where[3] * len(pixels))]
         if len(space) == 1:
             pixel = morton_inverse(size[0])[pixel]

@@ -30,7 +30,8 @@ class DataModule(LightningDataModule):
         bands: names of the bands to use, in order; None takes all.
         targets: names of the targets; None takes all.
         augment: what is varied in training; None varies nothing.
-        balance: draw training samples so that all classes of the first target of classes occur alike.
+        balance: draw training samples by the first target of classes: 0 as they are, 1 so that all classes occur alike,
+            between them each class in proportion to its share of the pixels to the power of 1 - balance.
         repeats: passes over the training samples per epoch.
         seed: of order and augmentation.
 
@@ -41,7 +42,7 @@ class DataModule(LightningDataModule):
     def __init__(
         self, store: Store, assignment: Assignment, *, batch_size: int = 8, eval_batch_size: int | None = None,
         num_workers: int = 0, bands: Sequence[str] | None = None, targets: Sequence[str] | None = None,
-        augment: Augment | None = None, balance: bool = False, repeats: int = 1, seed: int = 42,
+        augment: Augment | None = None, balance: float = 0.0, repeats: int = 1, seed: int = 42,
     ) -> None:  # fmt: skip
         super().__init__()
         self.store, self.assignment, self.augment = store, assignment, augment
@@ -59,7 +60,7 @@ class DataModule(LightningDataModule):
         self._bands, self._targets = pick_bands(store, bands), pick_targets(store, targets)
         if balance and not any(target.is_categorical for target in self._targets):
             raise ConfigError(
-                "data.balance needs a target of classes; set data.balance=false or add one to data.targets."
+                "data.balance needs a target of classes; set data.balance=0 or add one to data.targets."
             )
         self._loaders: dict[tuple[str, int, int], Loader] = {}
         self._reader("train", augment)  # so that a crop that does not fit is refused now
@@ -109,8 +110,8 @@ class DataModule(LightningDataModule):
             sampler: BatchSampler | EvalBatchSampler
             if training:
                 sampler = BatchSampler(
-                    samples, self.batch_size, self.seed, repeats=self.repeats, pixels=self._class_pixels(), rank=rank,
-                    world=world,
+                    samples, self.batch_size, self.seed, repeats=self.repeats, pixels=self._class_pixels(),
+                    balance=self.balance, rank=rank, world=world,
                 )  # fmt: skip
             else:
                 sampler = EvalBatchSampler(samples, self.eval_batch_size, rank=rank, world=world)

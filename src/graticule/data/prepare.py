@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from graticule.data.shards import Codec
 from graticule.data.store import Store, StoreWriter
-from graticule.grids import Grid
+from graticule.grids import Grid, HealpixGrid
 from graticule.schema import Band, Target
 
 Sample = tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]
@@ -42,7 +42,7 @@ class HealpixScene(Protocol):
     """A whole scene on the HEALPix sphere, read by cells."""
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> HealpixGrid:
         """The scene's grid."""
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from numpy.random import Generator, Philox
 
 Entry = tuple[int, int, int]
@@ -44,21 +44,23 @@ def positions(seed: int, epoch: int, n: int, count: int) -> Int64[np.ndarray, " 
 
 
 def balanced_positions(
-    seed: int, epoch: int, pixels: Int64[np.ndarray, "n classes"], count: int
+    seed: int, epoch: int, pixels: Int64[np.ndarray, "n classes"], count: int, balance: float = 1.0
 ) -> Int64[np.ndarray, " count"]:
-    """The same, for an epoch in which all classes are drawn alike.
+    """The same, for an epoch in which rare classes are drawn as often as common ones, or nearly.
 
-    Each position draws a class, uniformly among those that occur, then a sample in proportion to its pixels of it.
+    Each position draws a class, in proportion to its share of all pixels to the power of 1 - balance, then a sample in
+    proportion to its pixels of it.
 
     Args:
         seed: the run's seed.
         epoch: the epoch.
         pixels: how many pixels of each class each sample has.
         count: how many positions.
+        balance: 1 draws the classes that occur alike, 0 as often as they occur.
     """
     present = np.flatnonzero(pixels.sum(axis=0))
     draws = generator(seed, _BALANCE, epoch).random((count, 2))
-    classes = present[(draws[:, 0] * len(present)).astype(np.int64)]
+    classes = present[draw_classes(pixels.sum(axis=0)[present], draws[:, 0], balance)]
     chosen = np.empty(count, dtype=np.int64)
     for label in present:
         here = classes == label
@@ -66,6 +68,14 @@ def balanced_positions(
         # In whole pixels, so that a sample without the class is never drawn by rounding.
         chosen[here] = np.searchsorted(until, (draws[here, 1] * until[-1]).astype(np.int64), side="right")
     return chosen
+
+
+def draw_classes(
+    pixels: Int64[np.ndarray, " classes"], draws: Float64[np.ndarray, " n"], balance: float
+) -> Int64[np.ndarray, " n"]:
+    """For each draw from [0, 1) a class, in proportion to its pixels (all above 0) to the power of 1 - balance."""
+    until = np.cumsum((pixels / pixels.sum()) ** (1 - balance))
+    return np.searchsorted(until, draws * until[-1], side="right").clip(max=len(pixels) - 1)
 
 
 class BatchSampler:
@@ -78,17 +88,18 @@ class BatchSampler:
         batch_size: entries per batch of one rank.
         seed: the run's seed.
         repeats: passes over the samples per epoch.
-        pixels: [samples, classes] pixels per class, to draw classes alike; None shuffles.
+        pixels: [samples, classes] pixels per class, for `balance`; None shuffles.
+        balance: how far classes are drawn alike, see `balanced_positions`.
         rank: this process.
         world: number of processes.
     """
 
     def __init__(
         self, samples: Int64[np.ndarray, " n"], batch_size: int, seed: int, *, repeats: int = 1,
-        pixels: Int64[np.ndarray, "n classes"] | None = None, rank: int = 0, world: int = 1,
+        pixels: Int64[np.ndarray, "n classes"] | None = None, balance: float = 1.0, rank: int = 0, world: int = 1,
     ) -> None:  # fmt: skip
         self.samples, self.batch_size, self.seed, self.repeats = samples, batch_size, seed, repeats
-        self.pixels, self.rank, self.world = pixels, rank, world
+        self.pixels, self.balance, self.rank, self.world = pixels, balance, rank, world
         self.epoch = 0
         self.start_batch = 0
         self._order = lru_cache(maxsize=2)(self._make_order)
@@ -124,7 +135,7 @@ class BatchSampler:
         count = len(self) * self.batch_size * self.world
         if self.pixels is None:
             return positions(self.seed, epoch, len(self.samples), count)
-        return balanced_positions(self.seed, epoch, self.pixels, count)
+        return balanced_positions(self.seed, epoch, self.pixels, count, self.balance)
 
 
 class EvalBatchSampler:

@@ -68,7 +68,8 @@ def _audit(audit: Mapping[str, Any]) -> Html:
         "table", tag("thead", tag("tr", tag("th", "Shared by", scope="col"), heads)), tag("tbody", rows), class_="data"
     )
     said = tag("p", verdict, class_="verdict bad" if leaks else "verdict good")
-    why = tag("p", audit["summary"]) if leaks and audit.get("summary") else None
+    told = audit.get("summary") and (leaks or audit.get("reach_degrees"))
+    why = tag("p", audit["summary"]) if told else None
     return join(tag("h3", "Leak audit"), said, why, tag("div", table, class_="scroll") if rows else None)
 
 

@@ -4,7 +4,7 @@ The three files and their terms are described in `earth_files/ATTRIBUTION.md`; `
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from graticule.data.prepare import HealpixScene, RasterScene
+from graticule.data.texture import TexturedRaster, TexturedSphere, squares_on, texture_bands
 from graticule.errors import SourceError
 from graticule.grids import Grid, HealpixGrid, RasterGrid, parse_grid, resampler
 from graticule.schema import IGNORE, Band, LegendClass, Target
@@ -83,18 +85,24 @@ class EarthSource:
         window: side of a raster window in pixels; it divides the 15° block, which is the parent (150 at 0.1°).
         parent_nside: HEALPix samples are the cells under one cell of this nside, which is the parent; 0 makes one
             sample of the whole sphere, for a net that sees all of it.
+        texture: sides in degrees of the squares whose means and deviations become further bands; none by default.
 
     Raises:
         SourceError: if the windows do not fit the grid.
     """
 
     name = "earth"
-    bands = BANDS
     targets = (LANDCOVER, HEIGHT)
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, grid: str = "raster:0.1deg", window: int | None = None, parent_nside: int = 4) -> None:
-        self.grid_name, self.parent_nside = grid, parent_nside
+    def __init__(
+        self,
+        grid: str = "raster:0.1deg",
+        window: int | None = None,
+        parent_nside: int = 4,
+        texture: Sequence[float] = (),
+    ) -> None:
+        self.grid_name, self.parent_nside, self.texture = grid, parent_nside, tuple(texture)
         parsed = parse_grid(grid)
         if isinstance(parsed, RasterGrid):
             block = parsed.width * BLOCK_DEGREES / 360
@@ -113,13 +121,15 @@ class EarthSource:
         else:
             raise SourceError(f"the Earth cannot be prepared on {grid}; use raster:<degrees>deg or healpix:<nside>.")
         self.grid: RasterGrid | HealpixGrid = parsed
+        self.bands = texture_bands(BANDS, squares_on(parsed, self.texture)) if self.texture else BANDS
 
     @property
     def window(self) -> Mapping[str, Any]:
-        """How samples are cut: without overlap."""
+        """How samples are cut: without overlap; and how far their bands look beyond a pixel, where they do."""
+        reach = {"reach_degrees": max(self.texture) / 2} if self.texture else {}
         if isinstance(self.grid, RasterGrid):
-            return {"height": self.side, "width": self.side, "overlap": 0, "block_degrees": BLOCK_DEGREES}
-        return {"cells": self.space[0], "parent_nside": self.parent_nside}
+            return {"height": self.side, "width": self.side, "overlap": 0, "block_degrees": BLOCK_DEGREES} | reach
+        return {"cells": self.space[0], "parent_nside": self.parent_nside} | reach
 
     @property
     def n_samples(self) -> int:
@@ -128,9 +138,10 @@ class EarthSource:
 
     def options(self) -> dict[str, Any]:
         """The options to make this source again."""
+        options = {"grid": self.grid_name, "texture": list(self.texture)}
         if isinstance(self.grid, RasterGrid):
-            return {"grid": self.grid_name, "window": self.side}
-        return {"grid": self.grid_name, "parent_nside": self.parent_nside}
+            return options | {"window": self.side}
+        return options | {"parent_nside": self.parent_nside}
 
     def scenes(self) -> dict[str, Grid]:
         """One scene: the Earth."""
@@ -138,18 +149,24 @@ class EarthSource:
 
     def samples(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]]:
         """All windows: by rows from the north-west, or in nested order."""
-        fields = self.fields
+        fields, reader = self.fields, self.read_scene()
         raster = isinstance(self.grid, RasterGrid)
         for row in _raster_rows(self.grid.shape, self.side) if raster else _healpix_rows(self.parent_nside, self.side):
             where = tuple(slice(start, start + size) for start, size in zip(row["place"], self.space, strict=True))
-            yield fields.x[:, *where], {"y": fields.y[where], "height": fields.height[where]}, row
+            if isinstance(reader, RasterScene):
+                x, _ = reader.read(*row["place"], *self.space)
+            else:
+                x = reader.cells(np.arange(where[0].start, where[0].stop))
+            yield x, {"y": fields.y[where], "height": fields.height[where]}, row
 
-    def read_scene(self, scene: str = "earth") -> "EarthRaster | EarthSphere":
+    def read_scene(self, scene: str = "earth") -> RasterScene | HealpixScene:
         """A reader of the whole Earth on this grid."""
         self._check_scene(scene)
         if isinstance(self.grid, RasterGrid):
-            return EarthRaster(self.grid, self.fields.x)
-        return EarthSphere(self.grid, self.fields.x)
+            raster = EarthRaster(self.grid, self.fields.x)
+            return TexturedRaster(raster, self.texture) if self.texture else raster
+        sphere = EarthSphere(self.grid, self.fields.x)
+        return TexturedSphere(sphere, self.texture) if self.texture else sphere
 
     def truth(self, scene: str = "earth") -> dict[str, np.ndarray]:
         """Labels `y` and `height` of the whole Earth."""
