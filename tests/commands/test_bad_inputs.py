@@ -330,6 +330,14 @@ def test_fisheye_options_that_do_not_go_together(street, refused, words, told):
     assert told in refused(*FISHEYE, *words)
 
 
+def test_photographs_by_blocks(street, refused):
+    assert main([*FISHEYE, "source.grid=camera"]) == 0
+    assert refused("train", "data.store=store", "model=unet", "model.channels=4", folder=Path("runs")) == (
+        "the samples have no known place on the Earth, so blocks cannot split them; choose split=random, which keeps "
+        "parents together, or split=published."
+    )
+
+
 def test_generate_needs_a_new_folder(street, refused):
     assert refused("generate", "fisheye").startswith("no folder was given; name the one to make:")
     assert refused("generate", "fisheye", "--root", "street") == (

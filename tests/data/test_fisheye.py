@@ -227,7 +227,7 @@ def test_splitting_as_published_or_without_leaks(root, tmp_path):
     assert not audit(store, kept).leaks
     with pytest.raises(SplitError, match="leave it out, or give val"):
         assign(store, method="published", by=0.5)
-    with pytest.raises(SplitError, match="no known place on the Earth, so blocks cannot split them; choose split=random"):
+    with pytest.raises(SplitError, match="no known place on the Earth, so blocks cannot split them"):
         assign(store, method="block")
 
 

@@ -326,8 +326,8 @@ def _by_block(
 ) -> Assignment:  # fmt: skip
     if bool(store.metadata.geometry.is_empty.any()):
         raise SplitError(
-            "the samples have no known place on the Earth, so blocks cannot split them; choose split=random, which keeps "
-            "parents together, or split=published."
+            "the samples have no known place on the Earth, so blocks cannot split them; choose split=random, which "
+            "keeps parents together, or split=published."
         )
     shape = (round(180 / degrees), round(360 / degrees))
     # This very call is how the blocks of published figures were drawn; it must stay.
