@@ -7,12 +7,13 @@ from pathlib import Path
 
 from graticule.errors import GraticuleError
 from graticule.files import whole_file
-from graticule.reporting import compare, record, sections
+from graticule.reporting import compare, cross, record, sections, study
 from graticule.reporting.earth import layers
 from graticule.reporting.evidence import Evidence, read_evidence
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.windows import windows
 from graticule.reporting.words import duration
+from graticule.runs import Crossval, StudyFolder
 
 # Whatever a run's files hold, the page loads nothing from anywhere and sends nothing anywhere.
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -23,11 +24,11 @@ _MARK = Html(
 
 
 def report(run_folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report of one run, or one page that compares several.
+    """Write the report of one run, cross-validation or study, or one page that compares several runs.
 
     Args:
-        run_folders: folders that `graticule train` made. Files missing in them are named on the page with the command
-            that makes them.
+        run_folders: folders that `graticule train` made; or one that `crossval` or `tune` made. Files missing in them
+            are named on the page with the command that makes them.
         out: the page; by default `report.html` in the first run folder.
 
     Returns:
@@ -39,12 +40,24 @@ def report(run_folders: Sequence[Path], out: Path | None = None) -> Path:
     """
     if not run_folders:
         raise GraticuleError("no run folder was given; give at least one, as `graticule train` printed it.")
-    runs = [read_evidence(Path(folder)) for folder in run_folders]
-    path = Path(out) if out else runs[0].run.report
-    page = _page(runs[0].name if len(runs) == 1 else " and ".join(compare.labels(runs)), _body(runs))
+    first = Path(run_folders[0])
+    if len(run_folders) == 1 and Crossval(first).manifest.is_file():
+        default, page = Crossval(first).report, _of_many(cross.page_of(cross.read_cross(first)))
+    elif len(run_folders) == 1 and StudyFolder(first).manifest.is_file():
+        default, page = StudyFolder(first).report, _of_many(study.page_of(study.read_search(first)))
+    else:
+        runs = [read_evidence(Path(folder)) for folder in run_folders]
+        default = runs[0].run.report
+        page = _page(runs[0].name if len(runs) == 1 else " and ".join(compare.labels(runs)), _body(runs))
+    path = Path(out) if out else default
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
+
+
+def _of_many(made: tuple[str, str, list[tuple[str, str]], Html]) -> str:
+    title, subtitle, links, body = made
+    return _page(title, join(_head(title, subtitle, links), tag("main", body)))
 
 
 def _body(runs: Sequence[Evidence]) -> Html:
