@@ -24,7 +24,7 @@ def options(grid="store", **given):
 class Says:
     """A task that says something known: the truth (which the world's input tells), a constant, or noise."""
 
-    grid_kind = "raster"
+    grid_kind, base_pixels = "raster", None
     bands = ()
 
     def __init__(self, targets, saying, label=0, value=0.0):
