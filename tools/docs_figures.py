@@ -7,19 +7,22 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from graticule.data.sampler import positions
-from graticule.data.splits import BlockParts
+from graticule.data.splits import BlockParts, fold_rows
 from graticule.grids import HealpixGrid
 from graticule.grids.windows import healpix_halo, morton, morton_inverse, partition, starts
 from graticule.reporting.earth import PART_COLOURS
+from graticule.studies.scoring import Scoring, Strategy
 
 INK, SOFT, BLUE, ORANGE, PAPER = "#1b2530", "#6b7580", "#14608f", "#c2571a", "#fbfaf7"
 
@@ -149,9 +152,66 @@ def sample_order() -> Figure:
     return figure
 
 
+def score_strategies() -> Figure:
+    """How the four strategies combine two metrics: lines of equal score, for IoU with recall and IoU with a loss."""
+    figure = Figure(figsize=(9.6, 5.2), facecolor=PAPER)
+    rows = figure.subplots(2, 4, sharex=True, sharey="row")
+    iou = np.linspace(0.01, 1, 34)
+    second = {"recall": np.linspace(0.01, 1, 34), "loss": np.linspace(0.05, 2, 34)}
+    levels = np.linspace(0, 1.2, 13)
+    for line, (name, values) in zip(rows, second.items(), strict=True):
+        for axes, strategy in zip(line, get_args(Strategy), strict=True):
+            scoring = Scoring.parse(["val/iou", f"val/{name}:{'lower' if name == 'loss' else 'higher'}"], strategy)
+            scores = [[scoring.of_run({"val/iou": a, f"val/{name}": b}) for a in iou] for b in values]
+            axes.contourf(iou, values, scores, levels=levels, cmap=_fade(), extend="max")
+            drawn = axes.contour(iou, values, scores, levels=levels[1::2], colors=INK, linewidths=0.7)
+            axes.clabel(drawn, fontsize=6, fmt="%.1f")
+            axes.tick_params(labelsize=7, colors=SOFT)
+            axes.spines[:].set_color(SOFT)
+            if name == "recall":
+                axes.set_title(strategy, loc="left", fontsize=10)
+            else:
+                axes.set_xlabel("IoU", fontsize=8, color=SOFT)
+        line[0].set_ylabel("recall" if name == "recall" else "loss (:lower)", fontsize=8, color=SOFT)
+    figure.tight_layout()
+    return figure
+
+
+def folding() -> Figure:
+    """What five folds validate on, by fold method: samples, and how many of them are positive, in made-up regions."""
+    rng = np.random.default_rng(4)
+    sizes, positive = [6, 6, 8, 10, 12, 14, 20, 24], [0.05, 0.6, 0.1, 0.5, 0.05, 0.3, 0.1, 0.35]
+    rows = pd.DataFrame(
+        [
+            {"sample_id": f"{region}-{parent}-{k}", "parent": f"{region}-{parent}", "region": str(region),
+             "empty": rng.random() > positive[region]}
+            for region, size in enumerate(sizes) for parent in range(size) for k in range(4)
+        ]
+    )  # fmt: skip
+    methods = ("kfold", "stratified", "shuffle", "region", "region-stratified")
+    figure = Figure(figsize=(9.6, 2.5), facecolor=PAPER)
+    for axes, method in zip(figure.subplots(1, len(methods), sharey=True), methods, strict=True):
+        for fold in range(5):
+            chosen = rows[fold_rows(rows, method, 5, fold, 42)]
+            axes.bar(fold, len(chosen), color="#cfd8de", width=0.7)
+            axes.bar(fold, int((~chosen["empty"]).sum()), color=BLUE, width=0.7)
+            share = (~chosen["empty"]).mean()
+            axes.text(fold, len(chosen) + 4, f"{share:.0%}", ha="center", fontsize=7, color=INK)
+        axes.set_title(method, loc="left", fontsize=9)
+        axes.set_facecolor(PAPER)
+        axes.set_xlabel("fold", fontsize=8, color=SOFT)
+        axes.tick_params(labelsize=7, colors=SOFT)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("samples, positive in blue", fontsize=8, color=SOFT)
+    figure.tight_layout()
+    return figure
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "morton-window": morton_window, "healpix-halo": halo, "split-blocks": blocks, "blending-weights": blending,
     "sample-order": sample_order,
+    "score-strategies": score_strategies,
+    "folding": folding,
 }  # fmt: skip
 
 

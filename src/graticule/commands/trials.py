@@ -106,6 +106,20 @@ class Trials:
         return run
 
 
+def check_device(device: str) -> None:
+    """Refuse what is no device.
+
+    Raises:
+        ConfigError: naming what is.
+    """
+    if not (_number(device).isdigit() or device in ("cpu", "mps", "auto")):
+        raise ConfigError(f"--device is '{device}'; give the number of a GPU, cpu, mps, or auto.")
+
+
+def _number(device: str) -> str:
+    return device.removeprefix("cuda:").removeprefix("gpu:")
+
+
 def on_device(config: Config, device: str, set_variable: Callable[[str, str], None], visible: str | None) -> Config:
     """The configuration for one device: `cpu`, `mps`, `auto`, or the number of a GPU (`1`, `cuda:1`).
 
@@ -120,7 +134,8 @@ def on_device(config: Config, device: str, set_variable: Callable[[str, str], No
     Raises:
         ConfigError: if it is no device.
     """
-    number = device.removeprefix("cuda:").removeprefix("gpu:")
+    check_device(device)
+    number = _number(device)
     if number.isdigit():
         seen = [name for name in (visible or "").split(",") if name]
         if visible is not None and int(number) >= len(seen):
@@ -128,10 +143,6 @@ def on_device(config: Config, device: str, set_variable: Callable[[str, str], No
                 f"--device is {device}, but CUDA_VISIBLE_DEVICES shows {len(seen)} devices; give another."
             )
         set_variable("CUDA_VISIBLE_DEVICES", seen[int(number)] if seen else number)
-        kind = "gpu"
-    elif device in ("cpu", "mps", "auto"):
-        kind = device
-    else:
-        raise ConfigError(f"--device is '{device}'; give the number of a GPU, cpu, mps, or auto.")
+    kind = "gpu" if number.isdigit() else device
     trainer = config.trainer.model_copy(update={"accelerator": kind, "devices": 1})
     return config.model_copy(update={"trainer": trainer})

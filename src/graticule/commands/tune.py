@@ -17,7 +17,7 @@ from graticule.commands.folds import Folds, scoring_of
 from graticule.commands.launching import submit
 from graticule.commands.resume import CHANGEABLE
 from graticule.commands.stores import open_store, with_store
-from graticule.commands.trials import Trials, base_of, checked_space, on_device
+from graticule.commands.trials import Trials, base_of, check_device, checked_space, on_device
 from graticule.conf.compose import Request, as_yaml, checked, compose, trusted_by
 from graticule.conf.config_files import read_config_file, read_table
 from graticule.conf.overrides import wishes
@@ -56,9 +56,10 @@ def main(arguments: argparse.Namespace) -> None:
     """
     words = list(arguments.words)
     hpconfig = arguments.hpconfig or arguments.sweep_file
-    words += [f"tune.hpconfig='{hpconfig}'"] if hpconfig else []
-    if arguments.storage:
-        os.environ["GRATICULE_STORAGE"] = arguments.storage
+    for key, value in (("hpconfig", hpconfig), ("storage", arguments.storage)):
+        if value:
+            quoted = value.replace("'", "\\'")
+            words.append(f"tune.{key}='{quoted}'")
     request = Request(words, arguments.config, tuple(arguments.trust))
     launched = arguments.launcher != "here"
     if arguments.print_config:
@@ -83,6 +84,8 @@ def tune(wish: Wish) -> StudyFolder:
         ConfigError: for a wrong word, a search space that does not fit, a study that does not exist or is another one.
         OutputError: if the database cannot be reached.
     """
+    if wish.device is not None:
+        check_device(wish.device)
     database, study, config = _joined(wish) if wish.sweep_id else _created(wish.request)
     folder = StudyFolder(Path(config.run.output_root) / study.name)
     try:

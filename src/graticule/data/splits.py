@@ -166,7 +166,7 @@ def assign(
     if not len(rest):
         raise SplitError("the split leaves no sample to train on, all are in the test part; name fewer in split.by.")
     chosen = rows.iloc[rest].reset_index(drop=True)
-    val = _fold_rows(chosen, fold_method, total_folds, fold, seed)
+    val = fold_rows(chosen, fold_method, total_folds, fold, seed)
     train = np.ones(len(rest), dtype=bool) if fold_method == "none" else ~val
     return _finish(rows, {"train": rest[train], "val": rest[val], "test": np.flatnonzero(test)})
 
@@ -271,8 +271,19 @@ def _test_rows(rows: pd.DataFrame, method: str, by: By, shares: Shares, seed: in
     return rows["parent"].isin(rows["parent"][rows[column].isin(names)]).to_numpy()
 
 
-def _fold_rows(rows: pd.DataFrame, fold_method: str, total_folds: int, fold: int, seed: int) -> NDArray[np.bool_]:
-    """Which rows of the part that does not test validate in fold number `fold`."""
+def fold_rows(rows: pd.DataFrame, fold_method: str, total_folds: int, fold: int, seed: int) -> NDArray[np.bool_]:
+    """Which rows of the part that does not test validate in fold number `fold`.
+
+    Args:
+        rows: with the columns parent, region, empty.
+        fold_method: as in `assign`.
+        total_folds: number of folds.
+        fold: from 0.
+        seed: of the draw.
+
+    Raises:
+        SplitError: if there are more folds than groups.
+    """
     if fold_method == "none":
         return np.ones(len(rows), dtype=bool)
     unit = "region" if fold_method.startswith("region") else "parent"

@@ -54,6 +54,11 @@ class Search:
         told = self.manifest["space"][key]
         return bool(told.get("log")) and told.get("mirror") is None
 
+    def value(self, row: Mapping[str, Any], key: str) -> object:
+        """A hyperparameter of a trial; a choice as text, since choices have no order."""
+        value = row[f"hp/{key}"]
+        return str(value) if "choices" in self.manifest["space"][key] else value
+
     def ended(self) -> list[dict[str, Any]]:
         """The trials that have a value."""
         known = self.table[self.table["state"].isin(["complete", "pruned"])] if len(self.table) else self.table
@@ -201,10 +206,10 @@ def together(found: Search) -> Html:
             continue
         ranked = sorted(known, key=lambda row: row[name], reverse=not high)
         good = {row["number"]: k / (len(ranked) - 1) for k, row in enumerate(ranked)}
-        axes = [Axis.of(key, [row[f"hp/{key}"] for row in known], log=found.is_log(key)) for key in found.keys]
+        axes = [Axis.of(key, [found.value(row, key) for row in known], log=found.is_log(key)) for key in found.keys]
         axes.append(Axis.of(name, [row[name] for row in known]))
         lines = [
-            ([*(row[f"hp/{key}"] for key in found.keys), row[name]], good[row["number"]], _tip(found, row, name))
+            ([*(found.value(row, key) for key in found.keys), row[name]], good[row["number"]], _tip(found, row, name))
             for row in known
         ]
         charts.append(parallel(f"All hyperparameters and {name}", axes, lines))
@@ -218,8 +223,10 @@ def slices(found: Search) -> Html:
     for name, _ in found.objectives:
         rows = [row for row in found.ended() if math.isfinite(row[name])]
         for key in found.keys:
-            axis = Axis.of(key, [row[f"hp/{key}"] for row in rows], log=found.is_log(key), pad=0.03)
-            dots = [Dot(row[f"hp/{key}"], row[name], _tip(found, row, name), _COLOURS[row["state"]]) for row in rows]
+            axis = Axis.of(key, [found.value(row, key) for row in rows], log=found.is_log(key), pad=0.03)
+            dots = [
+                Dot(found.value(row, key), row[name], _tip(found, row, name), _COLOURS[row["state"]]) for row in rows
+            ]
             charts.append(scatter(f"{name} by {key}", dots, axis, name))
     return section("slices", "One by one", None, tag("div", charts, class_="charts")) if any(charts) else Html("")
 
