@@ -1,5 +1,5 @@
 import io
-import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,9 @@ def logged(run, name):
 def test_a_run_folder_holds_what_was_learnt(store, tmp_path):
     outcome = tiny.train(store, tmp_path, repeats=3, epochs=4)
     run = Run(tmp_path)
-    assert json.loads(run.manifest.read_text())["state"] == "finished"
+    told = run.read_manifest()
+    assert told["state"] == "finished"
+    assert datetime.fromisoformat(told["finished"]) <= datetime.now(UTC)
     assert (outcome.epochs, outcome.steps) == (4, 36)
     assert outcome.checkpoint == run.checkpoints / "best.ckpt"
     # Every third step, each a mean over three batches; the rate is that which the step was made with.

@@ -68,7 +68,7 @@ def number(value: object, digits: int = 3) -> str:
         return f"{value:.0f}"
     if abs(value) >= 10:
         return f"{value:.1f}"
-    if 0 < abs(value) < 10**-digits:
+    if 1e-12 < abs(value) < 10**-digits:  # what is smaller is the rounding of a sum, and 0
         return f"{value:.1e}"
     return f"{value:.{digits}f}"
 

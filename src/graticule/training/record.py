@@ -1,6 +1,7 @@
 """What is logged, when, and to which trackers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,8 @@ class Record(Callback):
             if state == "finished" and chosen.exists():
                 tracker.checkpoint(chosen)
             tracker.finish(state)
-        self.card.run.update_manifest(state=state)
+        ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")} if state == "finished" else {}
+        self.card.run.update_manifest(state=state, **ended)
 
     def _log_interval(self, trainer: Trainer) -> None:
         self.send(trainer, self.interval.take(self.names) | {"learning_rate": self._rate})
