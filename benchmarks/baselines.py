@@ -4,8 +4,8 @@ Usage: python benchmarks/baselines.py RUN [--pixels N] [--iterations N]
 
 Same grid, same training and test pixels, same weights by area, same intervals over parents as the run's evaluation.
 The trees see the mean and the standard deviation of each colour in squares of 3, 9 and 27 pixels, across the borders
-of the split. Where the run's store has bands of texture, trees on these very bands are a third baseline. Writes `baselines.json` into the run folder,
-where the report finds it. For runs on the built-in Earth with a split by blocks.
+of the split. Where the run's store has bands of texture, trees on these very bands are a third baseline. Writes
+`baselines.json` into the run folder, where the report finds it. For runs on the built-in Earth with a split by blocks.
 """
 
 import argparse

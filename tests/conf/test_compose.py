@@ -49,7 +49,7 @@ def test_every_experiment_composes_and_its_head_states_command_cost_and_score(ex
 def test_every_choice_composes(group, choice):
     needs = {"rasters": ["source.images=a", "source.labels=b"]}
     if group == "source":
-        needs |= dict.fromkeys(("woodscape", "synwoodscape"), ["source.root=a"])
+        needs |= {name: ["source.root=a"] for name in ("woodscape", "synwoodscape")}
     words = needs.get(choice, [])
     composed(f"{group}={choice}", *words)
 

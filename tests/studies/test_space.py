@@ -225,7 +225,7 @@ def test_what_is_wrong_in_a_space_is_said(content, told):
         ({"parameters": {"a": {"vals": [1]}}}, "has the key 'vals'; did you mean 'values'?"),
         ({"parameters": {"a": {"distribution": "log_uniform", "min": 0.001, "max": 1000}}}, "exponent 1000; log_"),
         ({"parameters": {"a": 3}}, "parameter 'a' of the sweep is 3; give `value`, `values`, or `min` and `max`."),
-        ({"metric": {"name": "x", "goal": "max"}, "parameters": {}}, "has the goal 'max'; the known ones are: maximize"),
+        ({"metric": {"name": "x", "goal": "max"}, "parameters": {}}, "has the goal 'max'; the known ones are: max"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_sweep_is_said(content, told):

@@ -59,9 +59,7 @@ class DataModule(LightningDataModule):
             raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more (threads that read ahead).")
         self._bands, self._targets = pick_bands(store, bands), pick_targets(store, targets)
         if balance and not any(target.is_categorical for target in self._targets):
-            raise ConfigError(
-                "data.balance needs a target of classes; set data.balance=0 or add one to data.targets."
-            )
+            raise ConfigError("data.balance needs a target of classes; set data.balance=0 or add one to data.targets.")
         self._loaders: dict[tuple[str, int, int], Loader] = {}
         self._reader("train", augment)  # so that a crop that does not fit is refused now
 
