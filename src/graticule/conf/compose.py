@@ -186,10 +186,16 @@ def _set(tree: dict[str, Any], key: str, value: Any, sections: Collection[str]) 
             raise unknown_key(key, keys_of(Config))
         place = within
     if key in sections and isinstance(value, Mapping):
+        if key in _OPEN and "name" in value and value["name"] != (place.get(leaf) or {}).get("name"):
+            place[leaf] = {}  # the options of another part are none of this one's
         for inner, further in value.items():
             _set(tree, f"{key}.{inner}", further, sections)
     else:
         place[leaf] = value
+
+
+_OPEN = {"source", "model", "optim.optimizer", "optim.schedule"}
+"""Sections that name a part and hold its options."""
 
 
 def _sections(section: type[BaseModel], prefix: str = "") -> set[str]:
