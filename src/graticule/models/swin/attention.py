@@ -65,7 +65,7 @@ class WindowAttention(nn.Module):
         hidden = None if windows.groups is None else with_groups(bias, windows, x.dtype)
         scale = self.scale if self.logit_scale is None else 1.0
         y = attention(qkv, factor, bias, hidden, scale, self.attn_drop if self.training else 0.0)
-        return out_of_windows(self.drop(self.proj(y.view(b, n, c))), windows)
+        return out_of_windows(self.drop(self.proj(y.reshape(b, n, c))), windows)
 
     def _bias(self, windows: Windows) -> Float[Tensor, "1 heads size size"] | None:
         if self.table is None:
