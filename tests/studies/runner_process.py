@@ -44,7 +44,7 @@ def work_in(folder, seconds):
 
 
 def main(url, study, folder, n_trials=None, seconds=0.2):
-    database = Database(parse_url(url), patience=60)
+    database = Database(parse_url(url), patience=60, wait=True)
     joined = Study(database, study, grace=float(os.environ.get("GRACE", 30)), interval=0.5)
     tell = lambda text: print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)  # noqa: E731
     Runner(joined, work_in(Path(folder), seconds), n_trials=n_trials, max_takers=1000, tell=tell).run()

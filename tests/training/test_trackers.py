@@ -145,3 +145,20 @@ def test_a_failed_run_is_closed_as_such(store, tmp_path):
         tiny.train(store, run.folder, draw=fail)
     assert json.loads(run.manifest.read_text())["state"] == "failed"
     assert Run(run.folder).metrics.exists()
+
+
+def test_mlflow_puts_runs_under_their_cross_validation_and_study(tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    for number in range(2):
+        run = create_run(tmp_path, f"alps-cv0-run-f{number}s42", seed=42, cv_name="alps-cv0", tune_name="alps")
+        (_, tracker) = make_trackers(["mlflow"])
+        tracker.start(Card(run, run.folder.name, f"id{number}", offline=True, group="alps", job="alps-cv0"), 0)
+        tracker.finish("finished")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'alps' / 'mlflow.db'}")
+    (experiment,) = [own for own in client.search_experiments() if own.name == "graticule"]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    above = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert len(runs) == 4
+    assert above.pop("alps") is None
+    assert above.pop("alps-cv0") == runs["alps"].info.run_id
+    assert set(above.values()) == {runs["alps-cv0"].info.run_id}

@@ -190,7 +190,7 @@ def _joined(wish: Wish) -> tuple[Database, Study, Config]:
         known = [path.parent.name for path in folder.folder.parent.glob("*/study.db")]
         hint = nearest(name, known) if known else "there is none."
         raise ConfigError(f"there is no study '{name}' in {folder.folder.parent}; {hint} (Or give its --storage.)")
-    database = _database(told, folder)
+    database = _database(told, folder, wait=True)
     study = Study(database, name, grace=told.tune.grace, interval=told.tune.heartbeat)
     trusted = trusted_by(request)
     kept = checked(study.plan.config, trusted)
@@ -238,9 +238,9 @@ def _short(told: Mapping[str, Any] | None) -> str:
     return " ".join([f"{told['low']:g} to {told['high']:g}", *marks])
 
 
-def _database(config: Config, folder: StudyFolder) -> Database:
+def _database(config: Config, folder: StudyFolder, *, wait: bool = False) -> Database:
     text = config.tune.storage or f"sqlite:///{folder.database.resolve()}"
-    return Database(parse_url(text), config.tune.patience, tell)
+    return Database(parse_url(text), config.tune.patience, tell, wait=wait)
 
 
 def _work(study: Study, folder: StudyFolder, config: Config, wish: Wish) -> None:

@@ -1,5 +1,6 @@
 """The database of studies: opened, reached again after it was away, and never told with its password."""
 
+import logging
 import os
 import re
 import time
@@ -62,12 +63,15 @@ class Database:
         url: as from `parse_url`.
         patience: seconds for which it may be away before a runner gives up.
         tell: is told once when it is away and once when it is back.
+        wait: be patient from the start, as who joins a study that is known to exist; else it must be there now.
 
     Raises:
-        OutputError: if it cannot be reached now; says why in one line, without the password.
+        OutputError: if it cannot be reached; says why in one line, without the password.
     """
 
-    def __init__(self, url: URL, patience: float = 600.0, tell: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, url: URL, patience: float = 600.0, tell: Callable[[str], None] = lambda text: None, *, wait: bool = False
+    ) -> None:
         self.url, self.patience, self.tell = url, patience, tell
         self.is_sqlite = url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"connect_args": {"timeout": _CONNECT_SECONDS}}
@@ -79,10 +83,12 @@ class Database:
             if not url.drivername.endswith("pg8000"):
                 options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # A connection that broke with the server cannot be closed well; that is no news.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                self.storage = self._opened(options)
+                self.storage = self.surely(lambda: self._opened(options)) if wait else self._opened(options)
         except ImportError as error:
             raise ConfigError(
                 f"the driver of {shown(url)} is not installed; pip install 'graticule[studies]' and write postgresql://..."
@@ -128,7 +134,8 @@ class Database:
                 if not waited:
                     self.tell(f"The study database is away ({reason(error)}) Waiting.")
                 waited = True
-                self.storage.remove_session()
+                if hasattr(self, "storage"):
+                    self.storage.remove_session()
                 time.sleep(pause)
                 pause = min(pause * 1.5, 5.0)
             else:

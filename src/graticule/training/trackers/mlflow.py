@@ -23,7 +23,9 @@ class MlflowTracker:
 
     def start(self, card: Card, step: int) -> None:
         """Begin the run, or go on with the one that has our id as a tag."""
-        root = card.run.folder.parent.resolve()
+        beside = card.run.folder.parent.resolve()
+        # The runs of a cross-validation or study share one file.
+        root = beside.parent if card.job else beside
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         local = card.offline or not uri
         self.client = MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}" if local else uri)
@@ -34,14 +36,25 @@ class MlflowTracker:
         else:
             experiment = found.experiment_id
         self.figures, self.waiting = card.run.figures, list[Metric]()
-        runs = self.client.search_runs([experiment], f"tags.graticule_id = '{card.id}'")
-        if runs:
-            self.id = runs[0].info.run_id
-            self.client.update_run(self.id, status="RUNNING")
-        else:
-            tags = {"graticule_id": card.id, "group": card.group or "", "job": card.job or ""}
-            self.id = self.client.create_run(experiment, run_name=card.name, tags=tags).info.run_id
+        above = self._run_of(experiment, f"study {card.group}", card.group)[0] if card.group else None
+        if card.job:
+            above = self._run_of(experiment, f"cross-validation {card.job}", card.job, above)[0]
+        tags = {"group": card.group or "", "job": card.job or ""}
+        self.id, is_new = self._run_of(experiment, card.id, card.name, above, tags)
+        if is_new:
             self._params(card)
+        else:
+            self.client.update_run(self.id, status="RUNNING")
+
+    def _run_of(
+        self, experiment: str, key: str, name: str, above: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> tuple[str, bool]:
+        """The run with that key among our tags, and whether it was made just now, under the run `above`."""
+        found = self.client.search_runs([experiment], f"tags.graticule_id = '{key}'")
+        if found:
+            return found[0].info.run_id, False
+        told = {"graticule_id": key, **(tags or {}), **({"mlflow.parentRunId": above} if above else {})}
+        return self.client.create_run(experiment, run_name=name, tags=told).info.run_id, True
 
     def _params(self, card: Card) -> None:
         params = [Param(_key(key), str(value)[:6000]) for key, value in flat(card.config).items()]
