@@ -4,7 +4,7 @@ Tokens do not lie row by row but in tiles, and within a tile in Morton order, so
 four that are merged follow one another as they do on the nested sphere; the same blocks then serve both.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from graticule.models.swin.windows import Cut, Plan, Windows, ordered
 _PUBLISHED = -100.0
 
 
-@cache
+@lru_cache(maxsize=32)
 def token_order(height: int, width: int, levels: int, window: tuple[int, int]) -> Int64[np.ndarray, "{height} {width}"]:
     """Where the token of each row and column lies.
 
@@ -33,7 +33,7 @@ def token_order(height: int, width: int, levels: int, window: tuple[int, int]) -
     return places.reshape(height, width)
 
 
-@cache
+@lru_cache(maxsize=32)
 def plane_plan(
     height: int, width: int, levels: int, window: tuple[int, int], shift: tuple[int, int], masks: bool
 ) -> Plan:

@@ -4,7 +4,7 @@ The published shifts exist for the first eight base pixels; here each exists for
 -100 to a logit, as published; the exact shift hides for good.
 """
 
-from functools import cache
+from functools import lru_cache
 from math import isqrt
 from typing import Literal
 
@@ -31,7 +31,7 @@ _LOST_FROM = {4: 7, 5: 4, 6: 5, 7: 6}
 """From which base pixel the ring shift fills the holes of another."""
 
 
-@cache
+@lru_cache(maxsize=32)
 def sphere_plan(
     nside: int, faces: tuple[int, ...], levels: int, window: int, strategy: ShiftStrategy, shift_size: int
 ) -> Plan:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graticule.grids.windows import morton_inverse
 
+_KEPT = 32
 NOBODY = 255
 """The group of a slot in which there is no token."""
 
@@ -146,7 +147,7 @@ def to_device(plan: Plan, device: torch.device) -> Plan:
 
 
 class Plans:
-    """The plans of one net by the shape of its input and the device; made at the first use of a shape, then kept."""
+    """The plans of one net by the shape of its input and the device; made at the first use, some of them kept."""
 
     def __init__(self, build: Callable[..., Plan]) -> None:
         self.build = build
@@ -163,4 +164,6 @@ class Plans:
 
     @torch.compiler.disable
     def _make(self, shape: tuple[int, ...], device: torch.device) -> None:
+        if len(self.kept) == _KEPT:
+            del self.kept[next(iter(self.kept))]
         self.kept[shape, device] = to_device(self.build(*shape), device)
