@@ -96,6 +96,14 @@ def judge(study: Study, undisturbed: Study, n: int, killed: int, ended: Sequence
 def cheap(folder: Path, n: int, runners: int, seconds: float) -> bool:
     """Random and grid search on PostgreSQL, which is restarted once, with trials that only wait."""
     server = postgres.Server(folder / "postgres", password="chaos")
+    try:
+        return on_server(server, folder, n, runners, seconds)
+    finally:
+        server.stop()
+
+
+def on_server(server: postgres.Server, folder: Path, n: int, runners: int, seconds: float) -> bool:
+    """Both searches on a server; whether all is well."""
     database = Database(parse_url(server.url), patience=120)
 
     def restart() -> None:
@@ -127,7 +135,6 @@ def cheap(folder: Path, n: int, runners: int, seconds: float) -> bool:
         left = connection.execute(sqlalchemy.text(query)).scalar() - 1
     engine.dispose()
     print(f"  {'yes' if left == 0 else 'NO '} no connection is left ({left})")
-    server.stop()
     return well and left == 0
 
 
