@@ -72,6 +72,13 @@ def show_results(evaluations: Sequence[Mapping[str, Any]]) -> None:
     Console(width=max(Console().width, 100)).print(table)
 
 
+def show_guide(evaluations: Sequence[Mapping[str, Any]]) -> None:
+    """Of photographs, the measures under their published names."""
+    named = {name: value for result in evaluations for name, value in result.get("guide", {}).items()}
+    for name, value in named.items():
+        print(f"{name} = {'nan' if value is None else f'{value:.6f}'}")
+
+
 def _rows(target: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     baseline: Mapping[str, Any] = next(iter(target.get("baseline", {}).values()), {})
     for metric in _SHOWN.get(target["kind"], _VALUES):

@@ -2,12 +2,23 @@
 
 import argparse
 import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from graticule.commands.assemble import checkpoint_path, device_of, load_run_task, make_datamodule
-from graticule.commands.console import copied_to, show_results
+from graticule.commands.console import copied_to, show_guide, show_results
+from graticule.commands.evaluations import jobs_of
+from graticule.commands.photo_pictures import draw_shown
+from graticule.commands.publish import publish
 from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from
+from graticule.conf.parts import make_source
 from graticule.conf.tree import Config
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment
@@ -15,7 +26,7 @@ from graticule.inference.evaluate import EvaluateOptions, evaluate
 from graticule.runs import Run, find_run
 from graticule.tasks.dense import DensePrediction
 
-CHANGEABLE = ("data", "evaluate", "trainer")
+CHANGEABLE = ("data", "evaluate", "source", "tracker", "trainer")
 """Sections of the configuration that words may change."""
 
 
@@ -28,7 +39,9 @@ def main(arguments: argparse.Namespace) -> None:
     task = load_run_task(checkpoint, config, request.trusted)
     datamodule = make_datamodule(config, open_store(config), Assignment.load(run.assignment))
     with copied_to(run.console_log):
-        for folder in evaluate_task(run, config, datamodule, task, checkpoint):
+        folders = evaluate_task(run, config, datamodule, task, checkpoint, request.trusted, os.environ)
+        publish(run, config, task, folders)
+        for folder in folders:
             print(folder)
 
 
@@ -36,27 +49,61 @@ def evaluate_run(run: Run, config: Config, datamodule: DataModule) -> list[Path]
     """Evaluate the best checkpoint of a training that has just ended."""
     checkpoint = checkpoint_path(run, "best")
     trusted = {str(config.model.name).split(":")[0].split(".")[0]}
-    return evaluate_task(run, config, datamodule, load_run_task(checkpoint, config, trusted), checkpoint)
+    return evaluate_task(run, config, datamodule, load_run_task(checkpoint, config, trusted), checkpoint, trusted)
 
 
 def evaluate_task(
-    run: Run, config: Config, datamodule: DataModule, task: DensePrediction, checkpoint: Path
-) -> list[Path]:
-    """Evaluate all parts that the configuration names, show the results, and return their folders.
+    run: Run, config: Config, datamodule: DataModule, task: DensePrediction, checkpoint: Path,
+    trusted: Collection[str] = (), environment: Mapping[str, str] | None = None,
+) -> list[Path]:  # fmt: skip
+    """Evaluate all parts on all grids that the configuration names, show the results, and return their folders.
+
+    Args:
+        run: in whose folder the results go.
+        config: of the run.
+        datamodule: its data.
+        task: its task, with the weights.
+        checkpoint: where those are from.
+        trusted: packages that a source may come from.
+        environment: whose number of a job array picks an evaluation (see `evaluations.jobs_of`); None picks none.
 
     Raises:
         GridError: if `evaluate.grid` is no grid.
+        SourceError: if the truth of whole photographs is needed and their files are not there.
         OutputError: if the results cannot be written.
     """
-    wanted = config.evaluate.model_dump(exclude={"after_train", "parts"})
-    options = EvaluateOptions(
-        **wanted, seed=config.run.seed, device=device_of(config), progress=config.callbacks.progress
-    )
+    own = {"after_train", "parts", "grid", "chamfer", "pictures", "top_k", "ranking"}
+    wanted = config.evaluate.model_dump(exclude=own)
+    photos = _Photos(config, trusted)
     folders, results = [], []
-    for part in config.evaluate.parts:
-        folder = run.evaluation(part, options.grid)
-        evaluate(task, datamodule, part, folder, options, checkpoint=checkpoint.name)
+    for job in jobs_of(config.evaluate, datamodule.store, datamodule.targets, environment):
+        options = EvaluateOptions(
+            **{key: value for key, value in asdict(job).items() if key != "part"}, **wanted, seed=config.run.seed,
+            device=device_of(config), progress=config.callbacks.progress,
+        )  # fmt: skip
+        folder = run.evaluation(job.part, job.grid)
+        evaluate(
+            task, datamodule, job.part, folder, options, checkpoint=checkpoint.name, truth_of=photos.truth,
+            draw=draw_shown,
+        )  # fmt: skip
         results.append(json.loads((folder / "metrics.json").read_text()))
         folders.append(folder)
     show_results(results)
+    show_guide(results)
     return folders
+
+
+class _Photos:
+    """The photographs behind a store; their files are looked for when the first truth is asked for."""
+
+    def __init__(self, config: Config, trusted: Collection[str]) -> None:
+        self._config, self._trusted = config, trusted
+
+    @cached_property
+    def _source(self) -> Any:
+        return make_source(self._config.source.model_dump(), self._trusted)
+
+    def truth(self, name: str) -> Mapping[str, np.ndarray]:
+        """The targets' arrays of a whole photograph."""
+        found: Mapping[str, np.ndarray] = self._source.photo(name).arrays
+        return found

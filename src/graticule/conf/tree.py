@@ -269,8 +269,12 @@ class EvaluateConfig(Section):
     """Evaluate when training has ended."""
     parts: list[Part] = ["test"]
     """The parts to evaluate."""
-    grid: str = "store"
-    """`store`: own pixels of the windows; `scene`: blended on the scene; or a grid: `healpix:256`, `raster:0.1deg`."""
+    grid: str | list[str] = "store"
+    """`store`: own pixels of the windows; `scene`: blended on the scene; or a grid: `healpix:256`, `raster:0.1deg`.
+
+    Of photographs also `camera` (as taken), `camera:640x768`, each with `:masked` to count base pixels only; a list of
+    them; or `all`, every evaluation of HEAL-SWIN's guide.
+    """
     area_weighted: bool = True
     """Weigh each pixel by its area on the Earth."""
     bootstrap: NotNegative = 1000
@@ -279,6 +283,16 @@ class EvaluateConfig(Section):
     """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
     examples: NotNegative = 8
     """Windows kept as pictures for the report."""
+    base_pixels: list[Annotated[int, Field(ge=0, lt=12)]] | None = None
+    """Of photographs: those that count on masked grids; those of the store, or those that the cameras see, if null."""
+    chamfer: bool = False
+    """Of photographs with depth: measure the Chamfer distance of the point clouds; seconds per photograph."""
+    pictures: NotNegative = 0
+    """Of photographs: draw the first so many, with truth, prediction and mistakes."""
+    top_k: NotNegative = 0
+    """Of photographs: draw so many of the best, and of the worst."""
+    ranking: Literal["iou", "iou_ignored", "acc", "acc_ignored", "mse", "silog", "chamfer"] | None = None
+    """The measure that says which are best; `iou_ignored` of classes and `mse` of depth if null."""
 
 
 class PredictConfig(Section):

@@ -2,27 +2,34 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Part
 from graticule.files import whole_file
-from graticule.grids import Grid, parse_grid
+from graticule.grids import parse_grid
 from graticule.inference.examples import Examples
 from graticule.inference.exchange import Canvas, Piece
+from graticule.inference.gallery import Gallery, Shown
+from graticule.inference.guide import Guide, guide_names
+from graticule.inference.photographs import Photographs, Place, TruthOf, are_photographs
 from graticule.inference.predict import Task, on_any_square
 from graticule.inference.samples import Samples
 from graticule.inference.stitch import Predict
-from graticule.inference.summary import summarise
+from graticule.inference.summary import plain, summarise
 from graticule.inference.tally import Tally, codes_of
 from graticule.runs import write_json
-from graticule.schema import AREA, IGNORE, INDEX, SEEN, TARGETS, VALID, Target
+from graticule.schema import AREA, IGNORE, INDEX, SEEN, TARGETS, VALID, Target, X
+
+Draw = Callable[[Shown], np.ndarray]
+"""A photograph with its truth and prediction in, a picture [h, w, 3] uint8 out."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,18 @@ class EvaluateOptions:
 
     Attributes:
         grid: "store" for the samples' own pixels; "scene" to blend overlapping samples on their scene's grid first; or
-            a grid to exchange predictions and truth to, such as "healpix:256" or "raster:0.1deg".
+            a grid to exchange predictions and truth to, such as "healpix:256" or "raster:0.1deg". Photographs have
+            grids of their own (see `photographs.Place`).
         area_weighted: weigh pixels by their area on the sphere; else each counts 1.
         bootstrap: draws of parents for the intervals; 0 gives none.
         seed: of the draws.
         tta: mean over the eight flips and quarter turns of each sample; eight times the cost.
         examples: windows kept as pictures for the report.
+        base_pixels: of photographs: those that the mask of a masked grid leaves open; the store's if None.
+        chamfer: of photographs with depth: measure the Chamfer distance of the point clouds.
+        pictures: of photographs: draw the first so many.
+        top_k: of photographs: draw as many of the best, and of the worst.
+        ranking: the measure by which they are.
         device: where the net runs, as torch names it.
         progress: show a progress bar.
     """
@@ -47,6 +60,11 @@ class EvaluateOptions:
     seed: int = 42
     tta: bool = False
     examples: int = 8
+    base_pixels: tuple[int, ...] | None = None
+    chamfer: bool = False
+    pictures: int = 0
+    top_k: int = 0
+    ranking: str | None = None
     device: str = "cpu"
     progress: bool = True
 
@@ -59,8 +77,13 @@ def evaluate(
     options: EvaluateOptions | None = None,
     *,
     checkpoint: str = "",
+    truth_of: TruthOf | None = None,
+    draw: Draw | None = None,
 ) -> dict[str, Any]:
     """Evaluate one part of a split and write `metrics.json`, `sums.npz` and `examples.npz`.
+
+    Of photographs also the measures of HEAL-SWIN's experiments are written, as `guide` in `metrics.json`, and
+    `pictures/`.
 
     Args:
         tasks: one task, or several of which the mean is taken.
@@ -69,6 +92,8 @@ def evaluate(
         folder: where the files are written.
         options: how.
         checkpoint: what the numbers belong to, noted in `metrics.json`.
+        truth_of: of photographs: the truth of a whole one, needed on other grids than the store's.
+        draw: of photographs: makes the pictures.
 
     Returns:
         The content of `metrics.json`.
@@ -79,19 +104,26 @@ def evaluate(
     """
     options = options or EvaluateOptions()
     tasks = [tasks] if not isinstance(tasks, Sequence) else list(tasks)
-    other = None if options.grid in ("store", "scene") else parse_grid(options.grid)
     began = time.perf_counter()
     samples = Samples(datamodule, part, tasks[0].targets)
     constants = {t.name: float(t.mean or 0.0) for t in datamodule.targets if t.kind in ("height", "depth")}
     tally = Tally(samples.targets, {t.name: constants[t.name] for t in samples.targets if t.name in constants})
     examples = Examples(options.examples, datamodule.bands, samples.targets)
     predict = on_any_square(tasks, options.device, options.tta)
-    if options.grid == "store":
+    further: dict[str, Any] = {}
+    if are_photographs(datamodule.store):
+        photos = Photographs(
+            datamodule.store, Place.parse(options.grid), samples.targets, truth_of, options.base_pixels
+        )
+        further = _on_photographs(samples, predict, tally, examples, options, photos, checkpoint, folder, draw)
+    elif options.grid == "store":
         _on_store(samples, predict, tally, examples, options)
     else:
-        for piece in _on_scenes(samples, predict, examples, options, other):
-            _add(tally, piece, options.area_weighted, grid_changed=other is not None)
-    return _write(samples, tally, examples, folder, options, checkpoint, began)
+        other = None if options.grid == "scene" else parse_grid(options.grid)
+        for _, canvas in _canvases(samples, predict, examples, options):
+            for piece in canvas.pieces(other):
+                _add(tally, piece, options.area_weighted, grid_changed=other is not None)
+    return _write(samples, tally, examples, folder, options, checkpoint, began, further)
 
 
 def _title(samples: Samples, options: EvaluateOptions) -> str:
@@ -106,12 +138,41 @@ def _on_store(samples: Samples, predict: Predict, tally: Tally, examples: Exampl
         examples.add(batch, predictions, regions)
 
 
-def _on_scenes(
-    samples: Samples, predict: Predict, examples: Examples, options: EvaluateOptions, grid: Grid | None
-) -> Iterator[Piece]:
-    """The pixels of each scene, one scene after the other, as the store has them."""
+def _on_photographs(
+    samples: Samples, predict: Predict, tally: Tally, examples: Examples, options: EvaluateOptions,
+    photos: Photographs, checkpoint: str, folder: Path, draw: Draw | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Count all photographs and draw some; returns what `metrics.json` says beside the tally."""
+    guide = Guide(samples.targets, tally.constants, photos.base_pixels, options.chamfer)
+    drawn = (options.pictures, options.top_k) if draw else (0, 0)
+    gallery = Gallery(*drawn, options.ranking, samples.targets, samples.datamodule.bands)
+    for row, canvas in _canvases(samples, predict, examples, options, keep_x=gallery.is_open):
+        photo = photos.exchange(samples.canvas(row), samples.scene(row), canvas)
+        for piece in photo.pieces(samples.pair_of[row], samples.targets):
+            _add(tally, piece, options.area_weighted, grid_changed=False)
+        gallery.add(photo, guide.add(photo, canvas))
+    measures = guide.measures()
+    if draw is not None:
+        for name, shown in gallery.pictures().items():
+            with whole_file(folder / "pictures" / f"{name}.png") as temporary:
+                Image.fromarray(draw(shown)).save(temporary)
+    names = guide_names(
+        measures, photos.place, part=samples.part, checkpoint=Path(checkpoint).stem, on_sphere=samples.is_sphere
+    )
+    return {"guide": plain(names), "base_pixels": list(photos.base_pixels), "chamfer": _rounded(guide.chamfer)}
+
+
+def _rounded(chamfer: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The Chamfer distance of each photograph, by target."""
+    return {target: plain(distances) for target, distances in chamfer.items()}
+
+
+def _canvases(
+    samples: Samples, predict: Predict, examples: Examples, options: EvaluateOptions, *, keep_x: bool = False
+) -> Iterator[tuple[int, Canvas]]:
+    """The scenes (of photographs, each) one after the other, as the store has them: a row of each, and its canvas."""
     regions = {row: samples.pairs[pair][1] for row, pair in samples.pair_of.items()}
-    last = {samples.scene(row): row for row in samples.rows.tolist()}
+    last = {samples.canvas(row): row for row in samples.rows.tolist()}
     canvases: dict[str, Canvas] = {}
     for batch, predictions in samples.predicted(predict, _title(samples, options), options.progress):
         examples.add(batch, predictions, regions)
@@ -122,16 +183,19 @@ def _on_scenes(
             kept[~batch[VALID][target.name].numpy()] = IGNORE if target.is_categorical else np.nan
             truth[target.name] = samples.from_square(kept)
         seen = samples.from_square(batch[SEEN].numpy())
+        x = samples.from_square(batch[X].numpy()) if keep_x else None
         for slot, row in enumerate(batch[INDEX].tolist()):
             if row < 0:
                 continue
-            scene = samples.scene(row)
-            if scene not in canvases:
-                canvases[scene] = Canvas(samples.store.scenes[scene], samples.store.space, samples.targets)
+            name = samples.canvas(row)
+            if name not in canvases:
+                canvases[name] = Canvas(samples.store.scenes[samples.scene(row)], samples.store.space, samples.targets)
             field, known = ({name: values[slot] for name, values in group.items()} for group in (fields, truth))
-            canvases[scene].add(samples.place(row), field, known, seen[slot], samples.pair_of[row])
-            if row == last[scene]:
-                yield from canvases.pop(scene).pieces(grid)
+            canvases[name].add(
+                samples.place(row), field, known, seen[slot], samples.pair_of[row], None if x is None else x[slot]
+            )
+            if row == last[name]:
+                yield row, canvases.pop(name)
 
 
 def _add(tally: Tally, piece: Piece, area_weighted: bool, *, grid_changed: bool) -> None:
@@ -156,7 +220,7 @@ def _add(tally: Tally, piece: Piece, area_weighted: bool, *, grid_changed: bool)
 
 def _write(
     samples: Samples, tally: Tally, examples: Examples, folder: Path, options: EvaluateOptions, checkpoint: str,
-    began: float,
+    began: float, further: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """The three files of an evaluation; `metrics.json` last, since it is what tells that the others are there."""
     targets: dict[str, Any] = {}
@@ -178,6 +242,7 @@ def _write(
         "targets": targets,
         "baseline": first.get("baseline", {}),
         "pixels": first.get("pixels", 0),
+        **further,
         "seconds": round(time.perf_counter() - began, 3),
     }
     names = {int(row): str(samples.store.metadata["sample_id"].iat[row]) for row in samples.rows}

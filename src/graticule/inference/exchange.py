@@ -48,6 +48,8 @@ class Canvas:
         self.weight = _array(grid.shape)
         self.pairs = np.full(grid.shape, -1, np.int32)
         self.fields: dict[str, np.ndarray] = {}
+        self.x: np.ndarray | None = None
+        self._is_blended = False
         self.truth = {
             target.name: np.full(grid.shape, IGNORE, np.uint8)
             if target.is_categorical
@@ -57,9 +59,12 @@ class Canvas:
 
     def add(
         self, place: tuple[int, ...], predictions: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray],
-        seen: NDArray[np.bool_], pair: int,
+        seen: NDArray[np.bool_], pair: int, x: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """Add a sample at its place: predictions [k, *space] or [*space]; truth [*space], 255 or NaN where unknown."""
+        """Add a sample at its place: predictions [k, *space] or [*space]; truth [*space], 255 or NaN where unknown.
+
+        Its bands `x` [c, *space] are kept where they are given.
+        """
         here, own = self._overlap(place, seen.shape)
         weight = np.where(seen, self.taper, 0.0).astype(np.float32)[own]
         self.weight[here] += weight
@@ -72,6 +77,18 @@ class Canvas:
             known, kept = truth[target.name][own], self.truth[target.name]
             unknown = known == IGNORE if target.is_categorical else np.isnan(known)
             kept[here] = np.where(unknown, kept[here], known)
+        if x is not None:
+            if self.x is None:
+                self.x = np.zeros((len(x), *self.grid.shape), x.dtype)
+            self.x[(..., *here)] = np.where(seen[own], x[(..., *own)], self.x[(..., *here)])
+
+    def blended(self) -> np.ndarray:
+        """Make the fields the means over samples, once all are added; returns the weight, 0 where there was none."""
+        if not self._is_blended:
+            for field in self.fields.values():
+                np.divide(field, self.weight, out=field, where=self.weight > 0)
+            self._is_blended = True
+        return self.weight
 
     def _overlap(self, place: tuple[int, ...], space: tuple[int, ...]) -> tuple[tuple, tuple]:
         """Where a window lies in the scene, and the part of the window that does; either may be indices round it."""
@@ -92,8 +109,7 @@ class Canvas:
 
     def pieces(self, grid: Grid | None = None) -> Iterator[Piece]:
         """The blended predictions with their truth, on the scene's grid or exchanged to another."""
-        for field in self.fields.values():
-            np.divide(field, self.weight, out=field, where=self.weight > 0)
+        self.blended()
         grid = None if grid == self.grid else grid
         target_grid = grid or self.grid
         fields, truth, valid, share = {}, {}, {}, {}
@@ -111,10 +127,10 @@ class Canvas:
         if grid is not None:
             nearest = resampler(self.grid, grid, "nearest").nearest
             pairs = _nearest_known(self.grid, grid, self.pairs, nearest)
-        yield from _cut(target_grid, self.targets, fields, truth, valid, share, pairs)
+        yield from cut(target_grid, self.targets, fields, truth, valid, share, pairs)
 
 
-def _cut(
+def cut(
     grid: Grid, targets: tuple[Target, ...], fields: dict, truth: dict, valid: dict, share: dict, pairs: np.ndarray
 ) -> Iterator[Piece]:  # fmt: skip
     """The pixels of a grid in runs of moderate size, leaving out those where nothing is valid."""

@@ -82,3 +82,7 @@ class Samples:
     def scene(self, row: int) -> str:
         """The scene that a sample is a window of."""
         return str(self.store.metadata["scene"].iat[row])
+
+    def canvas(self, row: int) -> str:
+        """What a sample's prediction is put together with: its scene's, or its photograph's."""
+        return str(self.store.metadata["photo"].iat[row]) if "photo" in self.store.metadata else self.scene(row)
