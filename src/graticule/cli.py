@@ -105,7 +105,8 @@ evaluate.
 
 examples:
   graticule resume runs/_runs/mossy-fjord-27-ab12cd34
-  graticule resume runs/_runs/mossy-fjord-27-ab12cd34 data.num_workers=4""",
+  graticule resume ab12cd34 data.num_workers=4              the id, or the one at MLflow
+  graticule resume RUN --checkpoint best                    a new run that begins at this checkpoint""",
     ),
     "evaluate": Verb(
         "measure a run on its parts, on any grid",
@@ -115,7 +116,9 @@ examples:
 examples:
   graticule evaluate runs/_runs/mossy-fjord-27-ab12cd34
   graticule evaluate RUN evaluate.grid=healpix:256          on another grid
-  graticule evaluate RUN 'evaluate.parts=[val,test]' --checkpoint last""",
+  graticule evaluate RUN 'evaluate.parts=[val,test]' --checkpoint last
+  graticule evaluate RUN 'evaluate.grid=[camera,camera:640x768:masked]'      photographs
+  graticule evaluate RUN evaluate.grid=all                  every evaluation of HEAL-SWIN's guide""",
     ),
     "predict": Verb(
         "write the map of a whole scene, or of the whole Earth",
@@ -127,6 +130,18 @@ examples:
   graticule predict runs/_runs/mossy-fjord-27-ab12cd34      all scenes of its source
   graticule predict RUN source.grid=raster:0.25deg          the same Earth on another grid
   graticule predict RUN scenes/new.tif predict.probabilities=uint8""",
+    ),
+    "mlflow": Verb(
+        "start the server that shows the runs tracked by MLflow",
+        "graticule mlflow [options]",
+        """Starts `mlflow server` over what the tracker `mlflow` writes: by default the file mlflow.db beside the runs.
+It listens on this machine only; whoever reaches its port can read and change everything, so give another --host only
+where a firewall or a proxy with passwords stands before it.
+
+examples:
+  graticule mlflow
+  graticule mlflow --port 5001 --root runs/_runs
+  graticule mlflow --backend files --root mlruns""",
     ),
     "report": Verb(
         "make one HTML page of a run, or of several side by side",
@@ -188,12 +203,29 @@ def _run(words: list[str]) -> int:
         arguments = parser.parse_intermixed_args(rest)
     except SystemExit:  # argparse ends --help so
         return 0
-    if not getattr(arguments, "run", name):
+    if arguments.env != "local" or arguments.dry_run:
+        return int(importlib.import_module("graticule.commands.containers").execute(arguments, words))
+    if not (getattr(arguments, "run", name) or getattr(arguments, "config", None)):
         raise ConfigError(f"no run was given; name its folder: graticule {name} RUN.")
     _read_environment()
     _keep_freed_memory()
     importlib.import_module(f"graticule.commands.{name}").main(arguments)
     return 0
+
+
+def start(path: str) -> NoReturn:
+    """Do what the Python config file at `path` asks for, with the words of the command line; for its own last lines.
+
+    `if __name__ == "__main__": start(__file__)` lets `python my_config.py` and `sbatch my_config.py` run it.
+    """
+    from graticule.conf.run_modules import verb_of
+
+    try:
+        verb = verb_of(Path(path))
+    except GraticuleError as error:
+        print(f"graticule: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main([verb, "--config", path, *sys.argv[1:]]))
 
 
 def overview() -> str:
@@ -225,6 +257,10 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         prog=f"graticule {name}", usage=f"{verb.usage} [options]", description=f"{verb.summary}\n\n{verb.text}",
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
+    _add_environment(parser)
+    if name == "mlflow":
+        _add_serving(parser)
+        return parser
     if name == "report":
         parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders that `graticule train` printed")
         parser.add_argument("--out", type=Path, metavar="PAGE", help="the page; else report.html in the first RUN")
@@ -234,7 +270,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         return parser
     if name in ("prepare", "train", "crossval", "tune"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
-        parser.add_argument("--config", type=Path, metavar="FILE", help="a .py, .toml or .yaml file; words win over it")
+        _add_config(parser, "a .py, .toml or .yaml file; words win over it")
         parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")
         _add_launching(parser, multirun=name != "tune")
     else:
@@ -244,14 +280,36 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         _add_tuning(parser)
     if name == "prepare":
         parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")
-    if name in ("evaluate", "predict"):
+    if name in ("evaluate", "resume"):
+        _add_config(parser, "a .py file that names the run and what may change; words win over it")
+    if name in ("evaluate", "predict", "resume"):
+        default = "last" if name == "resume" else "best"
+        told = f"best, last, the number of an epoch, or the path of a checkpoint ({default})"
         parser.add_argument(
-            "--checkpoint", default="best", metavar="WHICH", help="best (default), last, or the path of a checkpoint"
-        )
+            "--checkpoint", default="best" if name == "predict" else None, metavar="WHICH", help=told
+        )  # fmt: skip
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="let configurations name code of this package"
     )
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, told: str) -> None:
+    parser.add_argument("--config", "--config-path", "--config_path", type=Path, metavar="FILE", help=told)
+
+
+def _add_environment(parser: argparse.ArgumentParser) -> None:
+    environments = ("local", "singularity", "docker")
+    parser.add_argument("--env", choices=environments, default="local", help="where: here (default) or in a container")
+    parser.add_argument("--dry-run", action="store_true", help="print the command that --env would run, and stop")
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="folder that the tracker writes to (OUTPUT/_runs)")
+    parser.add_argument("--backend", choices=("sqlite", "files"), default="sqlite", help="mlflow.db, or plain files")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=5000, metavar="N", help="port to listen on (5000)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that answer (1)")
 
 
 def _add_generating(parser: argparse.ArgumentParser) -> None:

@@ -108,12 +108,20 @@ def _weighed(losses: dict[str, Any] | None, datamodule: DataModule) -> dict[str,
 
 
 def checkpoint_path(run: Run, which: str) -> Path:
-    """The checkpoint `best` (the last where none is ranked), `last`, or the file of that path or name."""
+    """The checkpoint `best` (the last where none is ranked), `last`, an epoch's, or the file of that path or name.
+
+    Raises:
+        CheckpointError: if there is none; of epochs only the best are kept (`callbacks.checkpoint.top_k`).
+    """
     best = run.checkpoints / "best.ckpt"
     if which == "best":
         return best if best.exists() else run.last_checkpoint
     if which == "last":
         return run.last_checkpoint
+    if which.isdigit():
+        of_epoch = sorted(run.checkpoints.glob(f"epoch={int(which):03d}-step=*.ckpt"))
+        if of_epoch:
+            return of_epoch[-1]
     for path in (Path(which), run.checkpoints / which):
         if path.is_file():
             return path

@@ -14,16 +14,20 @@ import numpy as np
 from graticule.commands.assemble import checkpoint_path, device_of, load_run_task, make_datamodule
 from graticule.commands.console import copied_to, show_guide, show_results
 from graticule.commands.evaluations import jobs_of
+from graticule.commands.naming import named_run
 from graticule.commands.photo_pictures import draw_shown
 from graticule.commands.publish import publish
 from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from
+from graticule.conf.config_files import read_run_module
 from graticule.conf.parts import make_source
+from graticule.conf.run_modules import EvaluateRun
 from graticule.conf.tree import Config
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment
+from graticule.errors import ConfigError
 from graticule.inference.evaluate import EvaluateOptions, evaluate
-from graticule.runs import Run, find_run
+from graticule.runs import Run
 from graticule.tasks.dense import DensePrediction
 
 CHANGEABLE = ("data", "evaluate", "source", "tracker", "trainer")
@@ -32,10 +36,16 @@ CHANGEABLE = ("data", "evaluate", "source", "tracker", "trainer")
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    run = find_run(arguments.run)
-    request = Request(arguments.words, trusted=arguments.trust)
+    word, which = arguments.run, arguments.checkpoint
+    if arguments.config is not None:
+        asked = read_run_module(arguments.config)
+        if not isinstance(asked, EvaluateRun):
+            raise ConfigError(f"{arguments.config} asks for no evaluation; it must have get_eval_run_config().")
+        word, which = asked.run, which or str(asked.epoch)
+    run = named_run(word)
+    request = Request(arguments.words, arguments.config, arguments.trust)
     config = compose_from(run.config, request, CHANGEABLE)
-    checkpoint = checkpoint_path(run, arguments.checkpoint)
+    checkpoint = checkpoint_path(run, which or "best")
     task = load_run_task(checkpoint, config, request.trusted)
     datamodule = make_datamodule(config, open_store(config), Assignment.load(run.assignment))
     with copied_to(run.console_log):

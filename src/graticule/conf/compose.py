@@ -52,7 +52,7 @@ def compose(request: Request, kinds: Collection[Kind] = ("source", "model")) -> 
 def trusted_by(request: Request) -> set[str]:
     """The packages that the user named: with --trust, as `model.name=package...`, or in a Python config file."""
     naming = wishes(request.words).values
-    if request.config_file and request.config_file.suffix == ".py":
+    if request.config_file and request.config_file.suffix in (".py", ""):
         naming = read_config_file(request.config_file).values | naming
     names = [naming.get(f"{kind}.name") or _inner(naming.get(kind)) for kind in ("model", "source")]
     return {*request.trusted, *(str(name).split(":")[0].split(".")[0] for name in names if name)}
@@ -75,6 +75,8 @@ def compose_from(path: Path, request: Request, sections: Collection[str]) -> Con
     """
     tree = _read(path)
     asked = wishes(request.words)
+    if request.config_file:
+        asked = asked.over(read_config_file(request.config_file))
     for key in (*asked.groups, *asked.values, *asked.deleted):
         if key.split(".")[0] not in sections or key in asked.groups:
             raise ConfigError(f"'{key}' belongs to the run and cannot change; what can: {', '.join(sorted(sections))}.")

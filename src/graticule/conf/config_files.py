@@ -3,7 +3,7 @@
 import runpy
 import tomllib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from graticule.conf.choices import CHOICES, DEFAULTS
 from graticule.conf.overrides import Wishes, wishes
+from graticule.conf.run_modules import RunConfigs, run_config_of, wishes_of
 from graticule.errors import ConfigError, nearest
 
 RUN_NAME = "__graticule_config__"
@@ -22,8 +23,9 @@ RUN_NAME = "__graticule_config__"
 def read_config_file(path: Path) -> Wishes:
     """What the file asks for: choices of groups (`model: unet`) and values, nested or by dotted keys.
 
-    A Python file defines `config` (a dict, or a list of key=value) or `get_config()` that returns one. It is executed,
-    because the user named it.
+    A Python file defines `config` (a dict, or a list of key=value), `get_config()` that returns one, or the functions
+    of `run_modules`. It is executed, because the user named it. A file without a suffix is Python, since a job script
+    loses its name where Slurm keeps it.
 
     Raises:
         ConfigError: if the file is missing, damaged, or holds something else.
@@ -32,10 +34,12 @@ def read_config_file(path: Path) -> Wishes:
         near = nearest(path.name, [entry.name for entry in path.parent.iterdir()]) if path.parent.is_dir() else ""
         hint = near if near.startswith("did") else "check the path."
         raise ConfigError(f"there is no config file {path}; {hint}")
-    readers = {".py": _python, ".toml": _toml, ".yaml": _yaml, ".yml": _yaml}
+    readers = {".py": _python, "": _python, ".toml": _toml, ".yaml": _yaml, ".yml": _yaml}
     if path.suffix not in readers:
         raise ConfigError(f"{path} ends in '{path.suffix}'; a config file ends in .py, .toml or .yaml.")
     content = readers[path.suffix](path)
+    if isinstance(content, Wishes):
+        return content
     if isinstance(content, list) and all(isinstance(word, str) for word in content):
         return wishes(content)
     if not isinstance(content, Mapping):
@@ -93,15 +97,42 @@ def _toml(path: Path) -> Any:
         raise ConfigError(f"{path} is no valid TOML ({error}); mend it.") from error
 
 
+def read_run_module(path: Path) -> RunConfigs:
+    """The run that a Python module with one of the functions of `run_modules` asks for.
+
+    Raises:
+        ConfigError: if it has none, or cannot be executed.
+    """
+    asked = _executed(path, lambda names: run_config_of(names, path))
+    if asked is None:
+        raise ConfigError(f"{path} has no get_train_run_config, get_resume_run_config or get_eval_run_config.")
+    return asked[0]
+
+
 def _python(path: Path) -> Any:
+    content = _executed(path, lambda names: _content(names, path))
+    if content is None:
+        raise ConfigError(f"{path} defines neither `config` nor `get_config()`; define one of them.")
+    return content
+
+
+def _content(names: dict[str, Any], path: Path) -> Any:
+    if callable(names.get("get_config")):
+        return names["get_config"]()
+    asked = run_config_of(names, path)
+    return names.get("config") if asked is None else wishes_of(*asked)
+
+
+def _executed(path: Path, use: Callable[[dict[str, Any]], Any]) -> Any:
+    """What `use` makes of the names that a Python file defines."""
+    if not path.is_file():
+        raise ConfigError(f"there is no config file {path}; check the path.")
     try:
-        names = runpy.run_path(str(path), run_name=RUN_NAME)
-        if callable(names.get("get_config")):
-            return names["get_config"]()
+        return use(runpy.run_path(str(path), run_name=RUN_NAME))
+    except ConfigError:
+        raise
     except Exception as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         where = f" in line {lines[-1]}" if lines else ""
-        raise ConfigError(f"{path} raised {type(error).__name__}{where}: {error}; mend it.") from error
-    if "config" not in names:
-        raise ConfigError(f"{path} defines neither `config` nor `get_config()`; define one of them.")
-    return names["config"]
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} raised {type(error).__name__}{where}: {reason}; mend it.") from error
