@@ -19,8 +19,8 @@ from graticule.models.swin.dropout import keep_mask
 SMALLEST = 1e-12
 """The length by which a vector is divided at least."""
 
-_LOGITS = 2**18
-"""How many are held at once: 1 MiB."""
+_LOGITS = 2**20
+"""How many are held at once: 4 MiB."""
 
 QKV = Float[Tensor, "b w n 3 h d"]
 Mask = Float[Tensor, "_ _ n n"]
