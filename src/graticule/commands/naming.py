@@ -20,7 +20,8 @@ def named_run(word: Path | str) -> Run:
         GraticuleError: if there is none.
     """
     path, name = Path(word), str(word)
-    if path.exists():
+    is_id = re.fullmatch(r"[0-9a-z]{8}|[0-9a-f]{32}|.+-[0-9a-z]{8}", name) and len(path.parts) == 1
+    if path.exists() or not is_id:
         return find_run(path)
     root = Path(os.environ.get("OUTPUT_ROOT", "runs"))
     own = _asked_mlflow(name, root) if re.fullmatch(r"[0-9a-f]{32}", name) else name

@@ -31,7 +31,7 @@ SOURCES = {
 PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}
 
 # What a part is given by the data and not by the configuration.
-_GIVEN = {"self", "in_channels", "out_channels", "base_pixels"}
+_GIVEN: dict[Kind, set[str]] = {"model": {"self", "in_channels", "out_channels", "base_pixels"}, "source": {"self"}}
 
 
 def find_class(kind: Kind, name: str, trusted: Collection[str] = ()) -> type:
@@ -71,7 +71,7 @@ def find_class(kind: Kind, name: str, trusted: Collection[str] = ()) -> type:
 
 def option_names(kind: Kind, name: str, trusted: Collection[str] = ()) -> list[str]:
     """The options that the part's signature declares."""
-    return list(_parameters(find_class(kind, name, trusted)))
+    return list(_parameters(kind, find_class(kind, name, trusted)))
 
 
 def fill_options(kind: Kind, name: str, options: Mapping[str, Any], trusted: Collection[str] = ()) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def fill_options(kind: Kind, name: str, options: Mapping[str, Any], trusted: Col
     hints = get_type_hints(found.__init__)  # type: ignore[misc]
     fields: dict[str, Any] = {
         key: (hints.get(key, Any), ... if entry.default is entry.empty else entry.default)
-        for key, entry in _parameters(found).items()
+        for key, entry in _parameters(kind, found).items()
     }
     made = create_model(f"{found.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
     return made(**options).model_dump(mode="json")
@@ -121,7 +121,7 @@ def is_spherical(name: str, trusted: Collection[str] = ()) -> bool:
     return "base_pixels" in inspect.signature(find_class("model", name, trusted).__init__).parameters  # type: ignore[misc]
 
 
-def _parameters(found: type) -> dict[str, inspect.Parameter]:
+def _parameters(kind: Kind, found: type) -> dict[str, inspect.Parameter]:
     entries = inspect.signature(found.__init__).parameters.items()  # type: ignore[misc]
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {key: entry for key, entry in entries if key not in _GIVEN and entry.kind not in variadic}
+    return {key: entry for key, entry in entries if key not in _GIVEN[kind] and entry.kind not in variadic}

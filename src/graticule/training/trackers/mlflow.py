@@ -28,6 +28,8 @@ class MlflowTracker:
         root = beside.parent if card.job else beside
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         local = card.offline or not uri
+        # Where MLflow keeps plain files, a name cannot be a metric and a folder of others, as `val/iou` would.
+        self.joint = "." if not local and str(uri).startswith(("file:", "/", ".")) else "/"
         self.client = MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}" if local else uri)
         found = self.client.get_experiment_by_name(card.project)
         if found is None:
@@ -64,7 +66,9 @@ class MlflowTracker:
     def log(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         """Let values wait; send when there are many."""
         now = int(time.time() * 1000)
-        self.waiting += [Metric(_key(name), float(value), now, step) for name, value in values.items()]
+        self.waiting += [
+            Metric(_key(name).replace("/", self.joint), float(value), now, step) for name, value in values.items()
+        ]
         if len(self.waiting) >= _AT_ONCE["metrics"]:
             self.flush()
 
