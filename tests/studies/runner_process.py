@@ -29,11 +29,13 @@ def work_in(folder, seconds):
     def work(job, report):
         place = folder / f"trial-{job.number}.json"
         done = json.loads(place.read_text()) if place.exists() else []
-        for step in range(len(done), STEPS):
-            time.sleep(seconds / STEPS)
-            done.append({"step": step, "process": os.getpid()})
-            with whole_file(place) as temporary:
-                temporary.write_text(json.dumps(done))
+        for step in range(STEPS):
+            if step >= len(done):
+                time.sleep(seconds / STEPS)
+                done.append({"step": step, "process": os.getpid()})
+                with whole_file(place) as temporary:
+                    temporary.write_text(json.dumps(done))
+            # A step that the runner before has done may not have been reported yet when it was killed.
             report(step + 1, objective(job.values) * (step + 1) / STEPS)
         with (folder / "ended.txt").open("a") as file:
             file.write(f"{job.number}\n")
