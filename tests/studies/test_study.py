@@ -241,3 +241,18 @@ def test_names_of_studies_are_known(database):
         Study(database, "alps", plan())
     with pytest.raises(ConfigError, match="the database has no study 'alpz'; did you mean 'alps'"):
         Study(database, "alpz")
+
+
+def test_a_connection_that_breaks_is_waited_for(database):
+    """As pg8000 tells it: while a server goes down, a connection may break outside of any statement."""
+    breaks = [ConnectionResetError(104, "Connection reset by peer"), TimeoutError("timed out")]
+
+    def call():
+        if breaks:
+            raise breaks.pop()
+        return "back"
+
+    assert database.surely(call) == "back"
+    assert not breaks
+    with pytest.raises(OSError, match="No space left"):
+        database.surely(lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -123,7 +123,7 @@ class Database:
         while True:
             try:
                 result = call()
-            except (SQLAlchemyError, StorageInternalError) as error:
+            except (SQLAlchemyError, StorageInternalError, ConnectionError, TimeoutError) as error:
                 if not passes(error):
                     raise
                 if time.monotonic() > until:
@@ -151,6 +151,8 @@ class Database:
 
 def passes(error: BaseException) -> bool:
     """Whether an error of the database may go away by waiting."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True  # a connection that breaks while it is made or closed: pg8000 tells it as it is
     if isinstance(error, StorageInternalError):
         return error.__cause__ is not None and passes(error.__cause__)
     if not isinstance(error, DBAPIError):
