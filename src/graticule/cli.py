@@ -129,7 +129,9 @@ on HEALPix. A scene is a name of the source's, or the path of a GeoTIFF; all of 
 examples:
   graticule predict runs/_runs/mossy-fjord-27-ab12cd34      all scenes of its source
   graticule predict RUN source.grid=raster:0.25deg          the same Earth on another grid
-  graticule predict RUN scenes/new.tif predict.probabilities=uint8""",
+  graticule predict RUN scenes/new.tif predict.probabilities=uint8
+  graticule predict RUN photo.png --calibration FV.json     a photograph: classes or depth on it and on the sphere
+  graticule predict RUN 00000_FV                            one of its source""",
     ),
     "mlflow": Verb(
         "start the server that shows the runs tracked by MLflow",
@@ -288,6 +290,10 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         parser.add_argument(
             "--checkpoint", default="best" if name == "predict" else None, metavar="WHICH", help=told
         )  # fmt: skip
+    if name == "predict":
+        parser.add_argument(
+            "--calibration", type=Path, metavar="FILE", help="JSON of the camera of photographs in files"
+        )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="let configurations name code of this package"
     )

@@ -32,6 +32,16 @@ def draw_shown(shown: Shown) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def draw_prediction(shown: Shown) -> np.ndarray:
+    """A photograph and its prediction in colours beside it, uint8 [h, w, 3], as large as the photograph."""
+    values, target = shown.prediction, shown.target
+    painted = (
+        paint_classes(values, target.legend) if target.is_categorical else paint_values(values, value_limits(values))
+    )
+    photo = np.moveaxis(shown.x, 0, -1).astype(np.uint8)
+    return _side_by_side([np.concatenate([photo, np.full_like(photo[..., :1], 255)], axis=-1), painted])
+
+
 def _side_by_side(pictures: list[np.ndarray], gap: int = 4) -> np.ndarray:
     space = np.full((len(pictures[0]), gap, 3), 255, np.uint8)
     opaque = [np.where(picture[..., 3:] > 0, picture[..., :3], np.uint8(224)) for picture in pictures]

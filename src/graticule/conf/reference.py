@@ -118,7 +118,9 @@ def _parts(kind: Kind) -> list[str]:
         text = inspect.cleandoc(found.__doc__ or "")
         summary, _, rest = text.partition("\n")
         arguments = rest.partition("Args:\n")[2].partition("\n\n")[0]
-        given = [line for line in inspect.cleandoc(arguments).splitlines() if not line.startswith(_GIVEN)]
+        given = [
+            line for line in inspect.cleandoc(arguments).splitlines() if kind == "source" or not line.startswith(_GIVEN)
+        ]
         lines += [f"### `{kind}={name}`", "", summary, ""]
         lines += [_item(kind, line) for line in _joined(given)] + [""]
     return lines

@@ -308,6 +308,8 @@ class PredictConfig(Section):
     """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
     probabilities: Literal["none", "uint8", "float32"] = "none"
     """Write the probability of each class too, in steps of 1/250 or in full."""
+    nside: Positive = 256
+    """Of the sphere that photographs are written on, where the net does not predict on one."""
     formats: list[Literal["cog", "zarr", "fits"]] | None = None
     """`cog` for rasters, `zarr` and `fits` for HEALPix; those that fit the grid if null."""
 

@@ -131,6 +131,10 @@ class FisheyeSource:
             "photo": photo, "published": self.parts[photo], "geometry": shapely.Polygon(),
         }  # fmt: skip
 
+    def camera_of(self, name: str) -> CameraGrid:
+        """The camera of a photograph, in the frame of its sphere."""
+        return self.cameras[self._camera_of[name]]
+
     def photo(self, name: str) -> Photo:
         """A photograph on its camera's own pixels; beyond the lens nothing is known."""
         camera = self.cameras[self._camera_of[name]]
