@@ -10,7 +10,8 @@ from graticule.data.sources.earth import EarthSource
 from graticule.errors import GridError, OutputError, SourceError
 from graticule.grids import HealpixGrid, RasterGrid
 from graticule.inference.pictures import display_bands, overview_grid, to_rgb
-from graticule.inference.predict import PredictOptions, pick_bands, predict_scene
+from graticule.inference.predict import PredictOptions, pick_bands, predict_scene, predictor
+from graticule.models import healpix
 from graticule.models.healpix import OnHealpix
 from graticule.schema import Band, LegendClass, Target
 from graticule.tasks.dense import DensePrediction
@@ -108,6 +109,15 @@ def test_probabilities_and_their_mean_over_an_ensemble(tmp_path):
         assert np.allclose(dataset.read(), wanted, atol=1e-6)
     with rasterio.open(files[2]) as dataset:
         assert np.allclose(dataset.read(1), scene.answer()[1] + 10.0, rtol=1e-6)
+
+
+def test_a_net_that_has_predicted_can_still_train():
+    healpix._orders.cache_clear()
+    target = Target("depth", "depth", unit="m")
+    task = DensePrediction(OnHealpix(torch.nn.Conv2d(1, 1, 3, padding=1)), [Band("a")], [target], grid_kind="healpix")
+    predictor(task)(torch.ones(1, 1, 16), torch.ones(1, 16, dtype=torch.bool))
+    task(torch.ones(1, 1, 16))["depth"].sum().backward()
+    assert torch.isfinite(task.net.net.weight.grad).all()
 
 
 def test_bands_are_found_by_name(tmp_path):

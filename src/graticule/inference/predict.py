@@ -141,7 +141,8 @@ def predictor(task: Task, device: str = "cpu") -> Predict:
     if isinstance(task, torch.nn.Module):
         task.eval().to(device)
 
-    @torch.inference_mode()
+    # Not inference_mode: what a net keeps from here (orders of cells) could then never be used in a training again.
+    @torch.no_grad()
     def predict(x: Tensor, seen: Tensor) -> dict[str, Tensor]:
         return task.predict(x.to(device), seen.to(device))
 
