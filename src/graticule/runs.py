@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import random
@@ -224,6 +225,11 @@ def write_json(path: Path, content: Any) -> None:
     """Write plain data as indented JSON, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON has it: null where it is not finite."""
+    return float(value) if math.isfinite(value) else None
 
 
 def random_name() -> str:

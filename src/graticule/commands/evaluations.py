@@ -12,7 +12,7 @@ from graticule.inference.photographs import Place, are_photographs
 from graticule.schema import Target
 
 ARRAY_TASK = "SLURM_ARRAY_TASK_ID"
-_NSIDE, _SIZE, _SMALL = 256, "640x768", "629x834"
+_NSIDE, _SIZE, _SMALL, _MASKED = 256, "640x768", "629x834", "store:masked"
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,6 @@ def _of_depth(config: EvaluateConfig, on_sphere: bool) -> list[list[Job]]:
     ]
     grids = ["camera", f"camera:{_SIZE}"] if on_sphere else [f"healpix:{_NSIDE}"]
     return [*first, *(_each(config, grid) for grid in grids)]
-
-
-_MASKED = "store:masked"
 
 
 def _each(config: EvaluateConfig, grid: str, **given: Any) -> list[Job]:

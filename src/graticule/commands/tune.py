@@ -141,7 +141,6 @@ def _grid(config: Config) -> Config:
 def _plan(request: Request) -> tuple[Config, Plan]:
     """The whole configuration, and the plan that follows from it."""
     config, space = _settled(request)
-    storage = config.tune.storage
     base = base_of(config)
     store = open_store(base, words_of_store(request.words))
     base = with_store(base, store)
@@ -155,8 +154,7 @@ def _plan(request: Request) -> tuple[Config, Plan]:
     plan.check()
     if not any(key.startswith("split") for key in tuned.dimensions):
         Folds(store).check(base)
-    whole = base.model_copy(update={"tune": options.model_copy(update={"storage": storage})})
-    return whole, plan
+    return base.model_copy(update={"tune": options}), plan
 
 
 def _created(request: Request) -> tuple[Database, Study, Config]:

@@ -188,7 +188,7 @@ def _set(tree: dict[str, Any], key: str, value: Any, sections: Collection[str]) 
             raise unknown_key(key, keys_of(Config))
         place = within
     if key in sections and isinstance(value, Mapping):
-        if key in _OPEN and "name" in value and value["name"] != (place.get(leaf) or {}).get("name"):
+        if key in _open_sections(Config) and "name" in value and value["name"] != (place.get(leaf) or {}).get("name"):
             place[leaf] = {}  # the options of another part are none of this one's
         for inner, further in value.items():
             _set(tree, f"{key}.{inner}", further, sections)
@@ -196,8 +196,16 @@ def _set(tree: dict[str, Any], key: str, value: Any, sections: Collection[str]) 
         place[leaf] = value
 
 
-_OPEN = {"source", "model", "optim.optimizer", "optim.schedule"}
-"""Sections that name a part and hold its options."""
+def _open_sections(section: type[BaseModel], prefix: str = "") -> set[str]:
+    """The sections that name a part and hold its options."""
+    found = set()
+    for name, entry in section.model_fields.items():
+        inner = entry.annotation
+        if isinstance(inner, type) and issubclass(inner, OpenSection):
+            found.add(prefix + name)
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= _open_sections(inner, f"{prefix}{name}.")
+    return found
 
 
 def _sections(section: type[BaseModel], prefix: str = "") -> set[str]:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from graticule.data.shards import Codec
 from graticule.data.store import Store, StoreWriter
-from graticule.grids import Grid, HealpixGrid
+from graticule.grids import Grid, HealpixGrid, RasterGrid
 from graticule.schema import Band, Target
 
 Sample = tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]
@@ -22,7 +22,7 @@ class RasterScene(Protocol):
     """A whole scene on a raster, read window by window: what prediction walks over."""
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> RasterGrid:
         """The scene's grid."""
 
     @property

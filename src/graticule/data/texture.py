@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from graticule.data.prepare import HealpixScene, RasterScene
 from graticule.errors import SourceError
-from graticule.grids import Grid, HealpixGrid, RasterGrid
+from graticule.grids import HealpixGrid, RasterGrid
 from graticule.grids.windows import healpix_halo, morton_inverse
 from graticule.schema import Band
 
@@ -32,7 +32,7 @@ def texture_bands(bands: Sequence[Band], sides: Iterable[float]) -> tuple[Band, 
     return tuple(made)
 
 
-def squares_on(grid: Grid, sides: Sequence[float]) -> dict[float, int]:
+def squares_on(grid: RasterGrid | HealpixGrid, sides: Sequence[float]) -> dict[float, int]:
     """The sides that mean something on a grid, each with the odd number of pixels that comes nearest.
 
     Sides are in the units of the grid (degrees on the sphere). One of less than two pixels holds one pixel only, whose
@@ -42,10 +42,10 @@ def squares_on(grid: Grid, sides: Sequence[float]) -> dict[float, int]:
         SourceError: if no side is left, two are the same number of pixels, or one is wider than the grid (on HEALPix,
             than a base pixel).
     """
-    if isinstance(grid, RasterGrid):
-        step = abs(grid.transform[4])
+    if isinstance(grid, HealpixGrid):
+        step = float(np.rad2deg(np.sqrt(4 * np.pi / (12 * grid.nside**2))))
     else:
-        step = float(np.rad2deg(np.sqrt(4 * np.pi / (12 * grid.nside**2)))) if isinstance(grid, HealpixGrid) else 1.0
+        step = abs(grid.transform[4])
     odd = {side: 2 * round((side / step - 1) / 2) + 1 for side in sides if side >= 2 * step}
     limit = grid.nside if isinstance(grid, HealpixGrid) else max(grid.shape)
     if not odd or len(set(odd.values())) < len(odd) or max(odd.values()) > limit:

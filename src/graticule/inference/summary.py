@@ -7,6 +7,7 @@ import numpy as np
 
 from graticule.inference.tally import BAND_DEGREES, BANDS, Arrays, Tally, constant_sums, pooled_by, stacked
 from graticule.objectives.metrics import bootstrap, calibration, metrics, metrics_by_group
+from graticule.runs import finite
 from graticule.schema import Target
 
 Pairs = Sequence[tuple[str, str]]
@@ -83,8 +84,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | list | tuple):
         return [_plain(item) for item in value]
-    number = float(value)
-    return number if np.isfinite(number) else None
+    return finite(value)
 
 
 def _by(kind: str, groups: Sequence[str], sums: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from graticule.errors import GraticuleError, OutputError
 from graticule.files import whole_file
-from graticule.runs import Crossval, Run, write_json
+from graticule.runs import Crossval, Run, finite, write_json
 from graticule.studies.outcome import read_outcome
 from graticule.studies.pooling import pooled
 from graticule.studies.scoring import Score, Scoring
@@ -99,12 +99,12 @@ class CrossValidation:
             GraticuleError: if the configuration cannot be used, the disk is full, and the like.
         """
         with alone_in(self.folder.folder, patience):
-            for run in self.planned:
+            for ended, run in enumerate(self.planned, 1):
                 if run.name not in {row["run_name"] for row in self.rows}:
                     self.rows.append(self._one(run, train))
                     self._write()
                 if note is not None:
-                    note(self.planned.index(run) + 1)
+                    note(ended)
             # The scoring may be another one than when the last row was written.
             self._write()
             write_json(self.folder.summary, self.summary())
@@ -200,11 +200,6 @@ def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     if row["state"] != "finished":
         return {}
     return {key: float(row[key]) for key in row if key not in (*_ABOUT, *_JUDGED) and not key.endswith(END)}
-
-
-def finite(value: float) -> float | None:
-    """A number as JSON has it."""
-    return value if math.isfinite(value) else None
 
 
 def _over_runs(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | int]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graticule.objectives.metrics import bootstrap, metrics
-from graticule.runs import read_json
+from graticule.runs import finite, read_json
 
 _LABELS = ("parent", "region", "latitude")
 
@@ -53,12 +53,8 @@ def _of_target(
     return {
         "kind": kind,
         "unit": about.get("unit"),
-        "metrics": {name: _plain(value) for name, value in metrics(kind, by_parent, classes).items()},
-        "intervals": {name: [_plain(low), _plain(high)] for name, (low, high) in intervals.items()},
+        "metrics": {name: finite(value) for name, value in metrics(kind, by_parent, classes).items()},
+        "intervals": {name: [finite(low), finite(high)] for name, (low, high) in intervals.items()},
         "parents": len(names),
         "pixels": int(by_parent["pixels"].sum()),
     }
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

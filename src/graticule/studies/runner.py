@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graticule.errors import CheckpointError, ConfigError, SplitError, StoreError
+from graticule.runs import finite
 from graticule.studies.scoring import Score
 from graticule.studies.study import Job, Study
 
@@ -102,7 +103,7 @@ class Runner:
             self.study.fail(job, "no run ended with usable metrics")
             self.tell(f"Trial {job.number} failed: no run ended with usable metrics.")
             return
-        notes = {"score": score.value if math.isfinite(score.value) else None, "trust": score.trust, **result.notes}
+        notes = {"score": finite(score.value), "trust": score.trust, **result.notes}
         scores = result.each if self.study.plan.objectives == "metrics" else [score]
         self.study.complete(job, [one.value for one in scores], **notes)
         trust = "" if score.trust == 1 else f", from {score.trust:.0%} of its runs"

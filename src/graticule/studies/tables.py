@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from graticule.errors import without_password
 from graticule.files import whole_file
-from graticule.runs import StudyFolder, write_json
+from graticule.runs import StudyFolder, finite, write_json
 from graticule.studies.distributions import label
 from graticule.studies.study import NOTES, Plan, Study
 
@@ -55,12 +55,8 @@ def _row(study: Study, trial: FrozenTrial, names: list[str]) -> dict[str, Any]:
         "duration": notes.get("duration", math.nan),
         "failed_runs": notes.get("failed_runs", 0),
         "reason": notes.get("reason", ""),
-        "intermediate": json.dumps({str(step): _plain(v) for step, v in sorted(trial.intermediate_values.items())}),
+        "intermediate": json.dumps({str(step): finite(v) for step, v in sorted(trial.intermediate_values.items())}),
     }
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
