@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from graticule.models.swin.attention import Position, WindowAttention
-from graticule.models.swin.dropout import Dropout, DropPath
+from graticule.models.swin.dropout import Dropout
 from graticule.models.swin.windows import Windows
 
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
             nn.Linear(dim, hidden), nn.GELU(), Dropout(options.drop_rate), nn.Linear(hidden, dim),
             Dropout(options.drop_rate),
         )  # fmt: skip
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, x: Float[Tensor, "b n c"], windows: Windows) -> Float[Tensor, "b n c"]:
         """Tokens in, tokens out."""

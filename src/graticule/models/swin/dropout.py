@@ -49,18 +49,3 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.p)
         out: Tensor = _Dropout.apply(x, self.p)
         return out
-
-
-class DropPath(nn.Module):
-    """Leaves a whole branch out for some samples (stochastic depth, arXiv:1603.09382)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """A branch [b, n, c], with probability `p` zero for a sample, else divided by 1 - p."""
-        if not self.training or not self.p:
-            return x
-        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.p
-        return x * (keep.to(x.dtype) / (1 - self.p))
