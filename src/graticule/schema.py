@@ -28,6 +28,8 @@ class Band:
 
     `kind` says what the band means, so that an augmentation can leave alone what it must not change (no hue on radar).
     `mean` and `std` are None until they have been measured (on training samples only).
+    `nodata` is the stored value that means "no value in this band"; NaN always means that, and needs no nodata.
+    `valid_range` is the (lowest, highest) physical value that a sensible measurement has.
     """
 
     name: str
@@ -37,6 +39,17 @@ class Band:
     offset: float = 0.0
     mean: float | None = None
     std: float | None = None
+    nodata: float | None = None
+    valid_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.nodata is not None and self.nodata != self.nodata:  # NaN says it already, and would never be equal
+            object.__setattr__(self, "nodata", None)
+        if self.valid_range is not None:
+            low, high = (float(bound) for bound in self.valid_range)
+            if not low < high:
+                raise StoreError(f"band '{self.name}' has valid_range ({low:g}, {high:g}); give (lowest, highest).")
+            object.__setattr__(self, "valid_range", (low, high))
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,8 @@ class Target:
 
 def band_to_dict(band: Band) -> dict[str, Any]:
     """The band as plain data, without the entries that are None (TOML has no null)."""
-    return {key: value for key, value in asdict(band).items() if value is not None}
+    plain = {key: value for key, value in asdict(band).items() if value is not None}
+    return plain | ({} if band.valid_range is None else {"valid_range": list(band.valid_range)})
 
 
 def band_from_dict(data: Mapping[str, Any]) -> Band:
