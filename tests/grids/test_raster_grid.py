@@ -295,3 +295,26 @@ def test_grids_from_wrong_data():
         grid_from_dict({"kind": "cube"})
     with pytest.raises(GridError, match="'healpix' in ring order is not a kind of grid"):
         grid_from_dict({"kind": "healpix", "nside": 4, "order": "ring"})
+
+
+def test_a_raster_without_a_place_has_sizes_and_no_positions():
+    grid = RasterGrid.local(16, 16, 500.0)
+    assert grid.is_local
+    assert not UTM.is_local
+    assert np.isnan(grid.lonlat()).all()
+    assert grid.footprint().is_empty
+    assert grid.locate(10.0, 5.0) == -1
+    np.testing.assert_allclose(grid.areas().sum() * 6_371_008.8**2, 8000.0**2)
+    assert grid_from_dict(grid.to_dict()) == grid
+    assert grid.window(4, 8, 2, 2).transform[2] == 4000.0
+
+
+def test_a_raster_without_a_place_goes_through_a_geotiff(tmp_path):
+    grid = RasterGrid.local(4, 6, 10.0)
+    profile = {"driver": "GTiff", "height": 4, "width": 6, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", crs=grid.crs, transform=grid.affine, **profile) as written:
+        written.write(np.ones((1, 4, 6), np.uint8))
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        again = RasterGrid.of_dataset(dataset)
+    assert again.is_local
+    assert again.transform == grid.transform

@@ -27,6 +27,12 @@ _NO_CRS = (
     "{what} has no coordinate reference system (CRS), so its pixels lie nowhere; "
     "assign one first, for example with `rio edit-info --crs EPSG:32719 {file}`."
 )
+_LOCAL = (
+    'ENGCRS["plane of unknown place",EDATUM["unknown"],CS[Cartesian,2],AXIS["easting",east,ORDER[1]],'
+    'AXIS["northing",north,ORDER[2]],LENGTHUNIT["metre",1]]'
+)
+_EARTH_METRES = 6_371_008.8
+"""Mean radius of the Earth: (2 a + b) / 3 of WGS 84."""
 _POLE = 90.0 - 1e-10
 """A point on a pole is moved by a hundredth of a millimetre, so that it falls into the row that ends there."""
 
@@ -57,9 +63,19 @@ def _is_lonlat(crs: str) -> bool:
     return np.allclose(there[0], lon, rtol=0, atol=1e-9) and np.allclose(there[1], lat, rtol=0, atol=1e-9)
 
 
+@lru_cache(maxsize=256)
+def _local_metres(crs: str) -> float | None:
+    """Metres of one unit of a plane whose place on the Earth is not known (an engineering CRS); else None."""
+    parsed = CRS.from_user_input(crs)
+    return float(parsed.axis_info[0].unit_conversion_factor) if parsed.is_engineering else None
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class RasterGrid:
     """A raster of `height` x `width` pixels.
+
+    In an engineering CRS (a local plane, see `local`) pixels have sizes but no place: positions are NaN, areas are
+    those of the plane on the mean sphere, and no point of the Earth falls in.
 
     Attributes:
         height: rows.
@@ -115,6 +131,11 @@ class RasterGrid:
         step = 180.0 / rows
         return cls(rows, 2 * rows, (step, 0.0, -180.0, 0.0, -step, 90.0), "EPSG:4326")
 
+    @classmethod
+    def local(cls, height: int, width: int, metres: float) -> RasterGrid:
+        """A raster that says how large its pixels are and not where they lie: published without a georeference."""
+        return cls(height, width, (metres, 0.0, 0.0, 0.0, -metres, metres * height), _LOCAL)
+
     def __repr__(self) -> str:
         crs = self.crs if self.crs.startswith("EPSG:") else repr(CRS.from_user_input(self.crs).name)
         return f"RasterGrid({self.height} x {self.width}, {', '.join(f'{v:g}' for v in self.transform)}, {crs})"
@@ -140,6 +161,11 @@ class RasterGrid:
         from odc.geo.geobox import GeoBox
 
         return GeoBox(self.shape, self.affine, self.crs)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the raster lies in a plane whose place on the Earth is not known."""
+        return _local_metres(self.crs) is not None
 
     @cached_property
     def is_plate(self) -> bool:
@@ -172,6 +198,8 @@ class RasterGrid:
     def _positions(self, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Longitude (of any turn) and latitude at pixel positions; NaN where there are none."""
         x, y = self._xy(column, row)
+        if self.is_local:
+            return np.full(np.shape(x), np.nan), np.full(np.shape(y), np.nan)
         lon, lat = (x, y) if self.is_plate else map(np.asarray, _transformer(self.crs).transform(x, y))
         nowhere = ~(np.isfinite(lon) & (np.abs(lat) <= 90.0))
         if nowhere.any():
@@ -197,6 +225,9 @@ class RasterGrid:
 
     def areas(self) -> Float64[np.ndarray, "height width"]:
         """Steradians of the pixels: exact for a plate carrée, else of the great-circle quadrilateral of the corners."""
+        if (metres := _local_metres(self.crs)) is not None:
+            a, b, _, d, e, _ = self.transform
+            return np.broadcast_to(abs(a * e - b * d) * (metres / _EARTH_METRES) ** 2, self.shape)
         if not self.is_plate:
             return quad_areas(unit_vectors(*self._mesh(0.0, 1)))
         a, _, _, _, e, f = self.transform
@@ -206,6 +237,8 @@ class RasterGrid:
     def _pixel_coordinates(self, lon: ArrayLike, lat: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Fractional column and row (pixel 0 from 0 to 1) of points; NaN for points that have none."""
         lon, lat = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
+        if self.is_local:
+            return np.full(lon.shape, np.nan), np.full(lat.shape, np.nan)
         lat = np.where(np.abs(lat) <= 90.0, np.clip(lat, -_POLE, _POLE), np.nan)
         if not _is_lonlat(self.crs):
             x, y = _transformer(self.crs).transform(lon, lat, direction="INVERSE")
@@ -275,7 +308,9 @@ class RasterGrid:
         return lon, lat, np.repeat(np.divide(bands, total, out=np.zeros_like(bands), where=total > 0), per_side, axis=1)
 
     def footprint(self) -> BaseGeometry:
-        """The outline in longitude and latitude (16 points a side), cut at the antimeridian."""
+        """The outline in longitude and latitude (16 points a side), cut at the antimeridian; empty without a place."""
+        if self.is_local:
+            return shapely.Polygon()
         if self.is_plate:
             (west, north), (east, south) = self._xy(0, 0), self._xy(self.width, self.height)
             if abs(east - west) >= 360.0 - 1e-9:
