@@ -13,7 +13,7 @@ from graticule.schema import Band, band_from_dict, band_to_dict
     "band",
     [
         Band("red"),
-        Band("slope", "degree", "angle", scale=0.01, nodata=-1, valid_range=(0, 90), mean=3.0, std=2.0),
+        Band("slope", "degree", "angle", scale=0.01, nodata=-1.0, valid_range=(0.0, 90.0), mean=3.0, std=2.0),
         Band("blue", nodata=0.0),
     ],
 )
@@ -28,4 +28,4 @@ def test_nan_needs_no_nodata() -> None:
 
 def test_an_empty_valid_range_is_refused() -> None:
     with pytest.raises(StoreError, match=r"band 'red' has valid_range \(1, 1\); give \(lowest, highest\)\."):
-        Band("red", valid_range=(1, 1))
+        Band("red", valid_range=(1.0, 1.0))

@@ -3,7 +3,7 @@
 No torch in here: stores, reports and studies read these without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ X, SEEN, TARGETS, VALID, AREA, INDEX = "x", "seen", "targets", "valid", "area", 
 
 BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "other"]
 TargetKind = Literal["classes", "binary", "height", "depth", "image"]
+Transform = Literal["none", "log", "inverse"]
+Scaling = Literal["standardise", "min_max", "none"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Target:
     """What is predicted per pixel.
 
     `classes` needs a legend whose values are 0..K-1; `binary` has a legend of two entries (0, 1); `height` and `depth`
-    have a unit, and a mean and std once measured (on training samples only).
+    have a unit, and are transformed (log, 1 / value) and scaled for the net. `mean`, `std`, `low` and `high` are of the
+    transformed values, once measured (on training samples only). With `uncertainty` the net gives a second channel,
+    the logarithm of the variance of its error.
     """
 
     name: str
@@ -75,6 +79,11 @@ class Target:
     unit: str | None = None
     mean: float | None = None
     std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    transform: Transform = "none"
+    scaling: Scaling = "standardise"
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         values = [entry.value for entry in self.legend]
@@ -97,8 +106,40 @@ class Target:
 
     @property
     def channels(self) -> int:
-        """How many output channels a net needs for this target: K for classes, else 1 (3 for an image)."""
-        return {"classes": len(self.legend), "image": 3}.get(self.kind, 1)
+        """How many output channels a net needs for this target: K for classes, else 1 (3 for an image).
+
+        A value with its uncertainty needs 2.
+        """
+        return {"classes": len(self.legend), "image": 3}.get(self.kind, 2 if self.uncertainty else 1)
+
+    @property
+    def uncertainty_name(self) -> str:
+        """Name under which the standard deviation of the error is predicted, beside the value under `name`."""
+        return f"{self.name}-uncertainty"
+
+    @property
+    def zero_and_unit(self) -> tuple[float, float]:
+        """The transformed values that the net gives as 0 and, less that, as 1."""
+        if self.scaling == "min_max" and self.low is not None and self.high is not None:
+            return self.low, (self.high - self.low) or 1.0
+        return (0.0, 1.0) if self.scaling != "standardise" else (self.mean or 0.0, self.std or 1.0)
+
+    def transformed(self, values: Any, log: Callable[[Any], Any]) -> Any:
+        """Values in the unit (an array or a tensor, with its `log`) as the net learns them, before scaling.
+
+        Where there is no such value (log and inverse of 0 and less) there is none here: see `is_transformable`.
+        """
+        return {"none": lambda: values, "log": lambda: log(values), "inverse": lambda: 1 / values}[self.transform]()
+
+    def is_transformable(self, values: Any) -> Any:
+        """Where `transformed` has a value: a bool array or tensor."""
+        return values > 0 if self.transform != "none" else values == values
+
+    def restored(self, values: Any, exp: Callable[[Any], Any]) -> Any:
+        """The inverse of `transformed`, finite whatever a net gives: 1 / value is at most 10 000 units."""
+        if self.transform == "inverse":
+            return 1 / values.clip(1e-4, None)
+        return values if self.transform == "none" else exp(values.clip(-20, 20))
 
 
 def band_to_dict(band: Band) -> dict[str, Any]:
@@ -109,12 +150,16 @@ def band_to_dict(band: Band) -> dict[str, Any]:
 
 def band_from_dict(data: Mapping[str, Any]) -> Band:
     """The inverse of `band_to_dict`."""
-    return Band(**_known(data, Band))
+    known = _known(data, Band)
+    if "valid_range" in known:
+        known["valid_range"] = tuple(map(float, known["valid_range"]))
+    return Band(**known)
 
 
 def target_to_dict(target: Target) -> dict[str, Any]:
-    """The target as plain data, without the entries that are None."""
-    plain = {key: value for key, value in asdict(target).items() if value is not None}
+    """The target as plain data, without the entries that are None and the options that are the default."""
+    usual = {name: entry.default for name, entry in Target.__dataclass_fields__.items()}
+    plain = {key: value for key, value in asdict(target).items() if value is not None and value != usual[key]}
     return plain | {"legend": [asdict(entry) for entry in target.legend]}
 
 
