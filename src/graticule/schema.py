@@ -71,6 +71,9 @@ class Target:
     have a unit, and are transformed (log, 1 / value) and scaled for the net. `mean`, `std`, `low` and `high` are of the
     transformed values, once measured (on training samples only). With `uncertainty` the net gives a second channel,
     the logarithm of the variance of its error.
+
+    A `cell` above 1 says that a label is known for cells of so many pixels a side only; it is stored at each pixel of
+    its cell, and losses and metrics count it once. Windows begin and end at borders of cells.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Target:
     transform: Transform = "none"
     scaling: Scaling = "standardise"
     uncertainty: bool = False
+    cell: int = 1
 
     def __post_init__(self) -> None:
         values = [entry.value for entry in self.legend]
@@ -93,6 +97,8 @@ class Target:
             raise StoreError(f"target '{self.name}' has {len(values)} classes in its legend; give at least two.")
         if self.kind == "binary" and len(values) != 2:
             raise StoreError(f"binary target '{self.name}' has {len(values)} legend entries; give two, for 0 and 1.")
+        if self.cell < 1:
+            raise StoreError(f"target '{self.name}' has cells of {self.cell} pixels; give 1 or more.")
 
     @property
     def is_categorical(self) -> bool:

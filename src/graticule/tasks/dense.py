@@ -14,6 +14,7 @@ from graticule.objectives.losses import Loss, make_loss
 from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import Sums, binary_sums, class_sums, merge, value_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
+from graticule.tasks.cells import Pool, counted, pool_cells
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
 
@@ -40,6 +41,7 @@ class DensePrediction(LightningModule):
         grid_kind: what the pixels lie on ("raster", "healpix", "camera"); travels in the checkpoint.
         config: plain data that travels in the checkpoint and from which the net can be built again.
         compile_net: run the net through `torch.compile`.
+        cell_pool: how the outputs of a cell's pixels become one, for targets known for cells (see `tasks.cells`).
 
     Raises:
         ConfigError: if a loss, optimiser or schedule is unknown or does not fit.
@@ -55,6 +57,7 @@ class DensePrediction(LightningModule):
         losses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None, optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None, area_weighted: bool = False, ema_decay: float | None = None,
         grid_kind: str = "raster", config: Mapping[str, Any] | None = None, compile_net: bool = False,
+        cell_pool: Pool = "mean",
     ) -> None:  # fmt: skip
         super().__init__()
         self.net, self.bands, self.targets = net, tuple(bands), tuple(targets)
@@ -67,7 +70,7 @@ class DensePrediction(LightningModule):
         if ema_decay is not None and not 0 < ema_decay < 1:
             raise ConfigError(f"task.ema_decay is {ema_decay}; it must be between 0 and 1, or null for no mean.")
         self.area_weighted, self.ema_decay, self.compile_net = area_weighted, ema_decay, compile_net
-        self.grid_kind, self.config = grid_kind, dict(config or {})
+        self.grid_kind, self.config, self.cell_pool = grid_kind, dict(config or {}), cell_pool
         self.shadow = None if ema_decay is None else copy.deepcopy(net).requires_grad_(False)
         self._normalisation()
         self.planned: tuple[int, int] | None = None
@@ -113,7 +116,8 @@ class DensePrediction(LightningModule):
         channels = [target.channels for target in self.targets]
         if output.shape[1] != sum(channels):
             raise ConfigError(f"the net has {output.shape[1]} output channels; the targets need {sum(channels)}.")
-        return dict(zip((t.name for t in self.targets), output.split(channels, dim=1), strict=True))
+        parts = zip(self.targets, output.split(channels, dim=1), strict=True)
+        return {target.name: pool_cells(part, target, self.cell_pool) for target, part in parts}
 
     def _finished(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         finished = {}
@@ -137,7 +141,8 @@ class DensePrediction(LightningModule):
         for number, target in enumerate(self.targets):
             if target.name not in self.objectives:
                 continue
-            truth, valid, output = batch[TARGETS][target.name], batch[VALID][target.name], outputs[target.name]
+            truth, output = batch[TARGETS][target.name], outputs[target.name]
+            valid = counted(batch[VALID][target.name], target.cell)
             total = output.new_zeros((), dtype=torch.float32)
             for loss, factor, physical in self.objectives[target.name]:
                 given, wanted = output, truth
@@ -194,7 +199,12 @@ class DensePrediction(LightningModule):
         kinds: dict[str, Callable[..., Sums]] = {"classes": class_sums, "binary": binary_sums}
         return {
             target.name: kinds.get(target.kind, value_sums)(
-                predictions[target.name], batch[TARGETS][target.name], batch[VALID][target.name], area, groups, n_groups
+                predictions[target.name],
+                batch[TARGETS][target.name],
+                counted(batch[VALID][target.name], target.cell),
+                area,
+                groups,
+                n_groups,
             )
             for target in self.targets
             if target.name in batch[TARGETS]
@@ -245,6 +255,7 @@ class DensePrediction(LightningModule):
             "schedule": self.schedule_options,
             "area_weighted": self.area_weighted,
             "ema_decay": self.ema_decay,
+            "cell_pool": self.cell_pool,
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
