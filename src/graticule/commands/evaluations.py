@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graticule.conf.tree import EvaluateConfig
+from graticule.conf.verbs import EvaluateConfig
 from graticule.data.splits import Part
 from graticule.data.store import Store
 from graticule.errors import ConfigError

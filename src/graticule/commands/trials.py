@@ -7,8 +7,9 @@ from typing import Any
 from graticule.commands.crossval import begin, prepare
 from graticule.commands.folds import Folds, for_folds, trainer_of
 from graticule.commands.train import learn, prepare_training
-from graticule.conf.tree import Config, CrossvalConfig, TuneConfig
+from graticule.conf.tree import Config
 from graticule.conf.tuned import find_key, with_values
+from graticule.conf.verbs import CrossvalConfig, TuneConfig
 from graticule.data.audit import LeakReport
 from graticule.errors import ConfigError
 from graticule.runs import Run, StudyFolder, create_run, crossval_folder

@@ -21,8 +21,9 @@ from graticule.commands.trials import Trials, base_of, check_device, checked_spa
 from graticule.conf.compose import Request, as_yaml, checked, compose, trusted_by
 from graticule.conf.config_files import read_config_file, read_table
 from graticule.conf.overrides import wishes
-from graticule.conf.tree import Config, TuneConfig
+from graticule.conf.tree import Config
 from graticule.conf.tuned import with_values
+from graticule.conf.verbs import TuneConfig
 from graticule.errors import ConfigError, nearest
 from graticule.files import whole_file
 from graticule.runs import StudyFolder, random_name

@@ -105,6 +105,7 @@ DEFAULTS = {
 
 ROOT = {
     "run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"},
+    "prepare": {},
     "evaluate": {},
     "predict": {},
     "crossval": {},

@@ -18,7 +18,8 @@ from graticule.conf.config_files import read_config_file
 from graticule.conf.messages import keys_of, unknown_key, wrong_value
 from graticule.conf.overrides import Wishes, wishes
 from graticule.conf.parts import Kind, fill_options, option_names
-from graticule.conf.tree import Config, OpenSection
+from graticule.conf.sections import OpenSection
+from graticule.conf.tree import Config
 from graticule.errors import ConfigError, nearest
 from graticule.files import whole_file
 

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from graticule.conf.overrides import Wishes
+from graticule.conf.sections import Section
 from graticule.conf.tree import (
     CallbacksConfig,
     DataConfig,
-    EvaluateConfig,
     NetConfig,
     OptimConfig,
     RunConfig,
-    Section,
     SourceConfig,
     SplitConfig,
     TaskConfig,
     TrackerConfig,
     TrainerConfig,
 )
+from graticule.conf.verbs import EvaluateConfig
 from graticule.errors import ConfigError
 
 VERBS = {"get_train_run_config": "train", "get_resume_run_config": "resume", "get_eval_run_config": "evaluate"}

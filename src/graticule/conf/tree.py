@@ -5,36 +5,15 @@ The docstring under a field is its line in the reference (`docs/reference/config
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import Field, model_validator
 
-from graticule.errors import without_password
+from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
+from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, TuneConfig
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Part = Literal["train", "val", "test"]
 LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog"]
 OptimizerName = Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential"]
 TrackerName = Literal["csv", "tensorboard", "wandb", "mlflow", "comet"]
-
-
-class Section(BaseModel):
-    """An immutable part of the tree; a key that it does not have is an error."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True, protected_namespaces=()
-    )
-
-
-class OpenSection(Section):
-    """A section whose further keys are options of the part that it names; that part checks them."""
-
-    model_config = ConfigDict(extra="allow")
-
-    def options(self) -> dict[str, Any]:
-        """The further keys, which the section itself does not declare."""
-        return dict(self.model_extra or {})
 
 
 class RunConfig(Section):
@@ -262,120 +241,6 @@ class CallbacksConfig(Section):
     """Show progress: a bar on a terminal, lines of text elsewhere."""
 
 
-class EvaluateConfig(Section):
-    """The evaluation, after training or by its verb."""
-
-    after_train: bool = True
-    """Evaluate when training has ended."""
-    parts: list[Part] = ["test"]
-    """The parts to evaluate."""
-    grid: str | list[str] = "store"
-    """`store`: own pixels of the windows; `scene`: blended on the scene; or a grid: `healpix:256`, `raster:0.1deg`.
-
-    Of photographs also `camera` (as taken), `camera:640x768`, each with `:masked` to count base pixels only; a list of
-    them; or `all`, every evaluation of HEAL-SWIN's guide.
-    """
-    area_weighted: bool = True
-    """Weigh each pixel by its area on the Earth."""
-    bootstrap: NotNegative = 1000
-    """Draws of parents for the intervals; 0 gives none."""
-    tta: bool = False
-    """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
-    examples: NotNegative = 8
-    """Windows kept as pictures for the report."""
-    base_pixels: list[Annotated[int, Field(ge=0, lt=12)]] | None = None
-    """Of photographs: those that count on masked grids; those of the store, or those that the cameras see, if null."""
-    chamfer: bool = False
-    """Of photographs with depth: measure the Chamfer distance of the point clouds; seconds per photograph."""
-    pictures: NotNegative = 0
-    """Of photographs: draw the first so many, with truth, prediction and mistakes."""
-    top_k: NotNegative = 0
-    """Of photographs: draw so many of the best, and of the worst."""
-    ranking: Literal["iou", "iou_ignored", "acc", "acc_ignored", "mse", "silog", "chamfer"] | None = None
-    """The measure that says which are best; `iou_ignored` of classes and `mse` of depth if null."""
-
-
-class PredictConfig(Section):
-    """Whole scenes and the whole Earth."""
-
-    window: Positive | None = None
-    """Side of a window in pixels; 256 on rasters and 64 on HEALPix if null."""
-    overlap: NotNegative = 32
-    """Pixels that windows on a raster share and blend; on HEALPix a quarter of the window is halo on each side."""
-    batch_size: Positive = 8
-    """Windows of one step."""
-    tta: bool = False
-    """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
-    probabilities: Literal["none", "uint8", "float32"] = "none"
-    """Write the probability of each class too, in steps of 1/250 or in full."""
-    nside: Positive = 256
-    """Of the sphere that photographs are written on, where the net does not predict on one."""
-    formats: list[Literal["cog", "zarr", "fits"]] | None = None
-    """`cog` for rasters, `zarr` and `fits` for HEALPix; those that fit the grid if null."""
-
-
-class CrossvalConfig(Section):
-    """A cross-validation: runs over folds and seeds, and their score."""
-
-    name: str | None = None
-    """Name of the cross-validation; its runs are named after it. A random one if null."""
-    n_folds: Positive | None = None
-    """Folds to run, the first ones of `split.total_folds`; all if null."""
-    n_randoms: Positive = 3
-    """Seeds to run each fold with: `run.seed`, 21, 69, then drawn ones."""
-    scoring_metric: str | list[str] | None = None
-    """Metrics that make the score, each with `:higher` or `:lower`; if null that by which checkpoints are best."""
-    multi_score_strategy: Literal["harmonic", "geometric", "arithmetic", "min"] = "harmonic"
-    """How several metrics of a run are combined, before the mean over runs is taken."""
-
-
-class TuneConfig(Section):
-    """A study: cross-validations over hyperparameters."""
-
-    name: str | None = None
-    """Name of the study, which is also its sweep id. A random one if null."""
-    hpconfig: str | None = None
-    """File with the search space: one with `hyperparameters`, or a sweep of Weights & Biases."""
-    storage: str | None = None
-    """Database of the study: `postgresql://USER@HOST:PORT/NAME`; if null, GRATICULE_STORAGE or a file in its folder."""
-    n_trials: Positive | Literal["grid"] = 100
-    """Trials that each runner starts; `grid` tries every combination once."""
-    max_trials: Positive | None = None
-    """Trials of the study by all runners together; null is no limit."""
-    sampler: Literal["random", "grid", "tpe", "cmaes", "gp"] = "random"
-    """How hyperparameters are chosen."""
-    seed: NotNegative = 42
-    """Seed of what is chosen."""
-    objectives: Literal["score", "metrics"] = "score"
-    """One objective, the score; or one for each scoring metric."""
-    pruner: Literal["none", "median", "hyperband", "successive_halving"] = "none"
-    """How bad trials are given up before all of their runs are done."""
-    startup_trials: NotNegative = 5
-    """Complete trials before the median prunes."""
-    retrain_and_test: bool = False
-    """At the end, train once more with the best on all that does not test, and test."""
-    heartbeat: Annotated[float, Field(gt=0)] = 15.0
-    """Seconds between two signs of life of a runner."""
-    grace: Annotated[float, Field(gt=0)] = 120.0
-    """Seconds without one after which another runner takes the trial over."""
-    patience: Annotated[float, Field(ge=0)] = 900.0
-    """Seconds for which the database may be away."""
-    max_takers: Positive = 10
-    """Runners that may end while they work at a trial before it counts as failed."""
-
-    @field_serializer("storage")
-    def _without_password(self, storage: str | None) -> str | None:
-        return storage and without_password(storage)
-
-    @model_validator(mode="after")
-    def _beats_in_time(self) -> "TuneConfig":
-        if self.grace < 2 * self.heartbeat:
-            raise ValueError(
-                f"tune.grace is {self.grace:g}; it must be at least twice tune.heartbeat={self.heartbeat:g}"
-            )
-        return self
-
-
 class Config(Section):
     """The whole tree."""
 
@@ -389,6 +254,7 @@ class Config(Section):
     trainer: TrainerConfig = TrainerConfig()
     tracker: TrackerConfig = TrackerConfig()
     callbacks: CallbacksConfig = CallbacksConfig()
+    prepare: PrepareConfig = PrepareConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     crossval: CrossvalConfig = CrossvalConfig()

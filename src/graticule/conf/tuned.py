@@ -32,6 +32,7 @@ _FIXED = (
     "tune",
     "hyperparameters",
     "source",
+    "prepare",
     "evaluate",
     "predict",
     "tracker",
