@@ -10,11 +10,11 @@ from graticule.schema import Band, LegendClass, Target
 def write_store(path, scenes, samples, space, *, bands=2, classes=3, dtype=np.uint8, x=None, y=None, height=None):
     """A real store of `samples` [(scene, place, parent, region), ...] with targets `landcover` and `height`.
 
-    `x`, `y` and `height` are functions of the sample's number; random values that depend on it alone if None.
+    `bands` is their number, or the bands. `x`, `y` and `height` are functions of the sample's number; random values that depend on it alone if None.
     """
     legend = tuple(LegendClass(value, f"class {value}", "#808080") for value in range(classes))
     declared = {
-        "bands": [Band(f"b{band}") for band in range(bands)],
+        "bands": [Band(f"b{band}") for band in range(bands)] if isinstance(bands, int) else bands,
         "targets": [Target("landcover", "classes", legend), Target("height", "height", unit="m")],
         "scenes": scenes, "window": {}, "source": "world", "source_options": {}, "space": space, "dtype": dtype,
     }  # fmt: skip

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from graticule.data.augment import Augment
 from graticule.data.loader import BatchReader, Loader, pick_bands, pick_targets
 from graticule.data.sampler import BatchSampler, EvalBatchSampler
+from graticule.data.statistics import measure
+from graticule.data.store import Store
 from graticule.errors import ConfigError, StoreError
 from graticule.grids import RasterGrid
-from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, X
+from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, Band, X
 from worlds import healpix_world, raster_world, write_store
 
 AUGMENTS = [None, Augment(), Augment(crop=4, balance=True), Augment(crop=2, brightness=0.2, contrast=0.2)]
@@ -231,3 +233,44 @@ def test_leaving_early_ends_the_threads_and_errors_come_through(raster, workers)
 
     with pytest.raises(StoreError, match="the store went away"):
         list(Loader(broken, EvalBatchSampler(np.arange(18), 1), num_workers=workers))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_a_band_without_a_value_hides_the_pixel_only_where_it_is_used(tmp_path, dtype):
+    """Band 0 has nodata 7, band 1 nodata -9999 (which bytes cannot hold), band 2 none."""
+
+    def x(number):
+        values = np.full((3, 6, 6), 50, dtype)
+        values[0, 0], values[2, 3] = 7, 7
+        if dtype != np.uint8:
+            values[1, 1] = -9999
+        if dtype == np.float32:
+            values[1, 2] = np.nan
+        return values
+
+    bands = [Band("a", nodata=7.0), Band("b", nodata=-9999.0), Band("c")]
+    store = raster_world(tmp_path / "store", degrees=30.0, x=x, dtype=dtype, bands=bands, classes=2)
+    assert Store.open(store.path).bands[0].nodata == 7
+    hidden = {np.uint8: [0], np.int16: [0, 1], np.float32: [0, 1, 2]}[dtype]
+    for picked, rows in ((None, hidden), ([0], [0]), ([1, 2], hidden[1:]), ([2], [])):
+        batch = BatchReader(store, bands=picked)([(0, 0, 0), (0, 1, -1)])
+        expected = np.ones((6, 6), bool)
+        expected[rows] = False
+        assert np.array_equal(batch[SEEN][0], expected)
+        assert np.array_equal(batch[VALID]["height"][0], expected)
+        assert not batch[SEEN][1].any()
+
+
+def test_statistics_do_not_count_nodata(tmp_path):
+    def x(number):
+        values = np.arange(72, dtype=np.uint16).reshape(2, 6, 6) + 100
+        values[0, :, ::2] = 60_000
+        return values
+
+    bands = [Band("a", scale=0.1, nodata=60_000.0), Band("b")]
+    store = raster_world(tmp_path / "store", degrees=30.0, x=x, dtype=np.uint16, bands=bands, classes=2)
+    measured = measure(BatchReader(store), range(len(store)))
+    kept = x(0)[:, :, 1::2].reshape(2, -1).astype(float)
+    assert measured.bands[0].mean == pytest.approx(0.1 * kept[0].mean())
+    assert measured.bands[1].std == pytest.approx(kept[1].std())
+    assert measured.bands[0].nodata == 60_000

@@ -5,10 +5,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from graticule.data.loader import BatchReader
 from graticule.data.prepare import prepare
 from graticule.data.sources.rasters import RasterFile, RastersSource
 from graticule.errors import SourceError
-from graticule.schema import IGNORE
+from graticule.schema import IGNORE, SEEN
 
 
 def write(path, array, *, crs="EPSG:32719", nodata=None, origin=(500_000, 5_000_000)):
@@ -72,6 +73,32 @@ def test_a_window_beyond_the_file_is_not_seen(folder):
     assert not seen[:2].any()
     assert not seen[:, 5:].any()
     assert seen[2:, :5].all()
+
+
+def test_what_the_file_calls_nodata_is_not_seen_in_training(folder):
+    store = prepare(source(folder), folder / "store", progress=False)
+    assert [band.nodata for band in store.bands] == [0, 0]
+    batch = BatchReader(store)([(0, 0, 0)])
+    expected = store.read([0])["x"][0].all(axis=0)
+    assert np.array_equal(batch[SEEN][0], expected)
+    assert not expected[:, 0].any()
+
+
+def test_missing_floats_stay_missing_in_the_store(folder):
+    """The first band lacks a column as NaN and a row as the file's nodata; the second has all values."""
+    for name in ("north/a", "south/b"):
+        x = np.random.default_rng(0).random((2, 40, 50)).astype(np.float32)
+        x[0, :, 3], x[0, 5] = np.nan, -9999
+        origin = (500_000, 5_000_000 - (10_000 if name == "south/b" else 0))
+        write(folder / "images" / f"{name}.tif", x, nodata=-9999, origin=origin)
+    store = prepare(source(folder), folder / "store", progress=False)
+    expected = np.ones((32, 32), bool)
+    expected[:, 3], expected[5] = False, False
+    assert np.array_equal(BatchReader(store)([(0, 0, 0)])[SEEN][0], expected)
+    assert BatchReader(store, bands=[1])([(0, 0, 0)])[SEEN].all()
+    assert np.array_equal(
+        store.read([0])["y"][0, 1:], RasterFile(folder / "labels/north/a.tif").read(1, 0, 31, 32)[0][0]
+    )
 
 
 def test_truth_is_the_label_of_the_whole_scene(folder):

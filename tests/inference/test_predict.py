@@ -141,6 +141,21 @@ def test_pixels_that_are_not_finite_are_not_seen(tmp_path):
         assert np.argwhere(dataset.read(1) == 255).tolist() == [[7, 9]]
 
 
+def test_pixels_that_lack_a_band_of_the_model_are_not_seen(tmp_path):
+    """Nodata counts per band, and only of bands that the model takes; on the sphere too."""
+    scene = Scene(RasterGrid.global_(10.0))
+    scene.bands = (Band("infrared", nodata=0.0), Band("green", nodata=200.0), Band("red"))
+    scene.x = np.stack([np.zeros(scene.grid.shape, np.uint8), scene.x[1], scene.x[0]])
+    scene.x[1, 7, 9] = scene.x[2, 1, 1] = 200
+    with rasterio.open(predict_scene(make_task(), scene, tmp_path, QUIET)[0]) as dataset:
+        assert np.argwhere(dataset.read(1) == 255).tolist() == [[7, 9]]
+    sphere = Scene(HealpixGrid(8))
+    sphere.bands = (Band("red"), Band("green", nodata=200.0))
+    sphere.x[1, 77] = 200
+    path = predict_scene(make_task("healpix"), sphere, tmp_path / "sphere", QUIET)[0]
+    assert np.flatnonzero(zarr.open_group(path, mode="r")["cover"][:] == 255).tolist() == [77]
+
+
 def test_wishes_that_cannot_be_met(tmp_path):
     with pytest.raises(OutputError, match="HEALPix cannot be written as cog; choose among: zarr, fits"):
         predict_scene(make_task(), Scene(HealpixGrid(8)), tmp_path, PredictOptions(formats=("cog",)))

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from graticule.data.augment import Augment
+from graticule.data.missing import may_miss, seen_pixels
 from graticule.data.sampler import BatchSampler, Entry, EvalBatchSampler, augmentation_generator
 from graticule.data.store import Store
 from graticule.errors import ConfigError, nearest
@@ -34,8 +35,8 @@ class BatchReader:
     """Entries in, batch out: reads, masks and augments samples; safe to call from several threads.
 
     `x` keeps the type of the store (float32 if the light is changed) and labels are int8 (int16 for more than 128
-    classes), so that scaling and widening happen on the device. A pixel is valid where the target is known and the
-    input is seen.
+    classes), so that scaling and widening happen on the device. A pixel is seen where every band asked for has a value,
+    and valid where it is seen and the target is known.
 
     Args:
         store: the prepared samples.
@@ -77,9 +78,11 @@ class BatchReader:
 
     def _fields(self, read: dict[str, np.ndarray], entries: Sequence[Entry]) -> dict[str, np.ndarray]:
         """x, seen, area, and what is stored for each target with "unknown" wherever it is not valid."""
-        seen = seen_pixels(read["x"])
-        # Looking for hidden pixels costs a pass; whole windows of integers have none.
-        may_hide = read["x"].dtype.kind == "f"
+        may_hide = may_miss(self.bands, read["x"].dtype)
+        if may_hide:
+            seen = seen_pixels(read["x"], self.bands, axis=1)
+        else:
+            seen = np.ones((len(entries), *self.store.space), dtype=bool)
         area = np.empty(seen.shape, dtype=np.float32)
         for place, (_, _, index) in enumerate(entries):
             if index < 0:
@@ -139,13 +142,6 @@ def _labels(stored: UInt8[np.ndarray, "n *space"], target: Target) -> Int[torch.
     if target.channels <= 128:
         return torch.from_numpy(stored.view(np.int8))
     return torch.from_numpy(stored).to(torch.int16)
-
-
-def seen_pixels(x: np.ndarray) -> Bool[np.ndarray, "n *space"]:
-    """Where all bands of `x` [n, bands, *space] have a value: everywhere for integers, where finite for floats."""
-    if x.dtype.kind != "f":
-        return np.ones((x.shape[0], *x.shape[2:]), dtype=bool)
-    return np.isfinite(x).all(axis=1)
 
 
 def inside(store: Store, index: int) -> Bool[np.ndarray, "*space"] | None:

@@ -32,8 +32,8 @@ class RasterScene(Protocol):
     def read(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """The window at (row, col): x [bands, height, width], and where the scene has input (bool [height, width]).
 
-        A window may reach outside the scene; there x is 0 and not seen. Columns of a grid that spans all longitudes
-        go on round the Earth.
+        A window may reach outside the scene, and values may be missing there or inside: x is then NaN or the band's
+        nodata, or anything where it is not seen. Columns of a grid that spans all longitudes go on round the Earth.
         """
 
 

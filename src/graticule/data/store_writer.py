@@ -11,6 +11,7 @@ import geopandas
 import numpy as np
 import tomli_w
 
+from graticule.data.missing import has_value, may_miss
 from graticule.data.shards import Codec, ShardWriter
 from graticule.errors import StoreError
 from graticule.files import whole_folder
@@ -209,10 +210,10 @@ def check_values(name: str, arrays: Mapping[str, np.ndarray], bands: Sequence[Ba
                 f"and {IGNORE} for unknown. Correct the source's labels or its legend, and prepare the store again."
             )
     x = arrays.get("x")
-    if x is None or x.dtype.kind != "f" or len(x) != len(bands) or not np.isnan(x.flat[0]):
+    if x is None or len(x) != len(bands) or not may_miss(bands, x.dtype) or has_value(x, bands):
         return
-    if np.isnan(x).all():
-        raise StoreError(f"sample {name} has no value in any band (all NaN); leave it out and prepare the store again.")
+    what = "NaN" if x.dtype.kind == "f" else "nodata"
+    raise StoreError(f"sample {name} has no value in any band (all {what}); leave it out and prepare the store again.")
 
 
 def _has_content(target: Target, array: np.ndarray) -> bool:

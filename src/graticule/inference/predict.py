@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graticule.data.missing import may_miss, seen_pixels
 from graticule.errors import GridError, OutputError, SourceError, nearest
 from graticule.grids import HealpixGrid, RasterGrid
 from graticule.grids.windows import starts
@@ -178,7 +179,7 @@ def _pieces(
         window = options.window or 64
 
         def read_cells(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return _finite(*_picked(bands, reader.cells(ids), ids >= 0))
+            return _picked(reader.bands, bands, reader.cells(ids), ids >= 0)
 
         if base_pixels is not None:
             return 1, whole_faces(read_cells, grid, predict, base_pixels)
@@ -189,7 +190,7 @@ def _pieces(
     overlap = min(options.overlap, window // 2)
 
     def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return _finite(*_picked(bands, *reader.read(row, col, height, width)))
+        return _picked(reader.bands, bands, *reader.read(row, col, height, width))
 
     strips = stitch(
         read, grid.shape, predict, window=window, overlap=overlap, batch_size=options.batch_size,
@@ -198,16 +199,16 @@ def _pieces(
     return len(starts(grid.shape[0], window, overlap)), strips
 
 
-def _picked(bands: list[int] | None, x: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (x if bands is None else x[bands]), seen
-
-
-def _finite(x: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels that are not finite count as not seen."""
-    if x.dtype.kind != "f":
+def _picked(
+    there: Sequence[Band], places: list[int] | None, x: np.ndarray, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bands at `places`; a pixel that lacks one of them counts as not seen, as in training."""
+    if places is not None:
+        x, there = x[places], [there[place] for place in places]
+    if not may_miss(there, x.dtype):
         return x, seen
-    finite = np.isfinite(x).all(axis=0)
-    return np.where(finite, x, 0), seen & finite
+    seen = seen & seen_pixels(x, there)
+    return np.where(seen, x, 0), seen
 
 
 def _paths(folder: Path, name: str, layer: Layer, grid: Any, formats: Sequence[Format] | None) -> list[Path]:

@@ -56,7 +56,7 @@ def raster_grid(path: Path) -> RasterGrid:
 
 
 class RasterFile:
-    """Reads windows of one GeoTIFF; outside it and at nodata there is no input.
+    """Reads windows of one GeoTIFF. Values are as stored: missing ones are NaN, or the nodata of their band.
 
     Args:
         path: the file.
@@ -75,23 +75,26 @@ class RasterFile:
         self.bands = tuple(bands) if bands is not None else own
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """The window at (row, col): x [bands, height, width], and where the file has input (bool [height, width])."""
+        """The window at (row, col): x [bands, height, width], and where it has a value in any band (bool).
+
+        A pixel may lack some bands: whether it is seen depends on which of them are used (`missing.seen_pixels`).
+        """
         with open_raster(self.path) as dataset:
             window = Window(col, row, width, height)
             x = dataset.read(window=window, boundless=True, fill_value=0)
-            valid = dataset.read_masks(window=window, boundless=True).all(axis=0)
+            valid = dataset.read_masks(window=window, boundless=True) > 0
         if x.dtype.kind == "f":
-            finite = np.isfinite(x).all(axis=0)
-            return np.where(finite, x, 0), valid & finite
-        return x, valid
+            valid &= np.isfinite(x)
+            x[~valid] = np.nan
+        return x, valid.any(axis=0)
 
 
 def file_bands(path: Path) -> tuple[Band, ...]:
-    """The bands of a file, by their descriptions (or band_1, band_2, ...), with the file's scales and offsets."""
+    """The bands of a file, by their descriptions (or band_1, band_2, ...), with its scales, offsets and nodata."""
     with open_raster(path) as dataset:
         names = [text or f"band_{index}" for index, text in enumerate(dataset.descriptions, 1)]
-        codes = zip(names, dataset.scales, dataset.offsets, strict=True)
-        return tuple(Band(name, scale=scale, offset=offset) for name, scale, offset in codes)
+        codes = zip(names, dataset.scales, dataset.offsets, dataset.nodatavals, strict=True)
+        return tuple(Band(name, scale=scale, offset=offset, nodata=nodata) for name, scale, offset, nodata in codes)
 
 
 def _rasters(folder: Path) -> dict[str, Path]:
