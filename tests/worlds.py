@@ -10,7 +10,8 @@ from graticule.schema import Band, LegendClass, Target
 def write_store(path, scenes, samples, space, *, bands=2, classes=3, dtype=np.uint8, x=None, y=None, height=None):
     """A real store of `samples` [(scene, place, parent, region), ...] with targets `landcover` and `height`.
 
-    `bands` is their number, or the bands. `x`, `y` and `height` are functions of the sample's number; random values that depend on it alone if None.
+    `bands` is their number, or the bands. `x`, `y` and `height` are functions of the sample's number; random values
+    that depend on it alone if None.
     """
     legend = tuple(LegendClass(value, f"class {value}", "#808080") for value in range(classes))
     declared = {
@@ -50,3 +51,29 @@ def healpix_world(path, *, nside=16, parent_nside=2, per_parent=4, regions=3, **
         parent = number // per_parent
         samples.append(("sphere", (start,), f"p{parent:03d}", f"r{parent % regions}"))
     return write_store(path, {"sphere": grid}, samples, (size,), **options)
+
+
+def spotted_world(path, *, scenes=6, side=24, window=12, regions=3):
+    """Scenes with a binary target `spot`; the first band is its truth. Every scene has three objects:
+
+    a square of 4 x 4 pixels where four windows meet, a single pixel, and two pixels that touch at their corners.
+    """
+    y = np.zeros((side, side), np.uint8)
+    y[window - 2 : window + 2, window - 2 : window + 2] = 1
+    y[2, 3] = y[6, 18] = y[7, 19] = 1
+    legend = (LegendClass(0, "ground", "#444444"), LegendClass(1, "spot", "#d95f02"))
+    grids = {f"s{n}": RasterGrid(side, side, (0.01, 0, n, 0, -0.01, 50), "EPSG:4326") for n in range(scenes)}
+    declared = {
+        "bands": [Band("told"), Band("other")], "targets": [Target("spot", "binary", legend)], "scenes": grids,
+        "window": {}, "source": "world", "source_options": {}, "space": (window, window), "dtype": np.uint8,
+    }  # fmt: skip
+    with StoreWriter(path, **declared) as writer:
+        for number, name in enumerate(grids):
+            for row, column in raster_windows((side, side), (window, window), 0):
+                own = y[row : row + window, column : column + window]
+                told = {"sample_id": f"{name}-{row}-{column}", "scene": name, "parent": name}
+                writer.append(
+                    np.stack([own, np.full_like(own, number)]), {"y": own},
+                    told | {"region": f"r{number % regions}", "place": (row, column)},
+                )  # fmt: skip
+    return Store.open(path)
