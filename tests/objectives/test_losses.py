@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from graticule.objectives.losses import (
     cross_entropy,
     dice,
     focal,
+    gaussian,
     huber,
     l1,
     l2,
@@ -37,9 +39,9 @@ ALL = [(name, channels, {}) for name, channels in CASES] + RARE_OPTIONS
 
 
 def _batch(channels: int, seed: int = 0, size: tuple[int, ...] = (4, 5)) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Output, target, valid and weight of two samples; channels 0 means values."""
+    """Output, target, valid and weight of two samples; channels 0 means values and their log-variances."""
     generator = torch.Generator().manual_seed(seed)
-    output = torch.randn(2, max(channels, 1), *size, generator=generator)
+    output = torch.randn(2, channels or 2, *size, generator=generator)
     if channels:
         target = torch.randint(0, max(channels, 2), (2, *size), generator=generator)
     else:
@@ -236,6 +238,19 @@ def test_value_losses_on_paper():
     assert silog(values, target, valid).item() == pytest.approx(paper, rel=1e-5)
 
 
+def test_gaussian_on_paper_and_its_minimum_is_the_mean_squared_error():
+    errors, variance = torch.tensor([3.0, -1.0]), 5.0  # mean square (9 + 1) / 2 = 5
+    valid = torch.ones(1, 1, 2, dtype=torch.bool)
+
+    def loss(log_variance: float) -> float:
+        output = torch.stack([errors, torch.full((2,), log_variance)])[None, :, None]
+        return gaussian(output, torch.zeros(1, 1, 2), valid).item()
+
+    assert loss(math.log(2.0)) == pytest.approx((2 * math.log(2.0) + 9 / 2 + 1 / 2) / 4)
+    best = loss(math.log(variance))
+    assert best < min(loss(math.log(variance) + 0.1), loss(math.log(variance) - 0.1))
+
+
 def test_silog_fully_invariant_does_not_see_a_common_factor():
     _, target, valid, weight = _batch(0)
     assert silog(5 * target[:, None], target, valid, weight, invariance=1.0).item() == pytest.approx(0, abs=1e-5)
@@ -255,7 +270,8 @@ def test_make_loss_binds_the_named_loss(target: Target):
     channels = target.channels if target.is_categorical else 0
     batch = _batch(channels)
     for name, loss in losses.items():
-        torch.testing.assert_close(make_loss(target, name)(*batch), loss(*batch))
+        taught = replace(target, uncertainty=True) if name == "gaussian" else target
+        torch.testing.assert_close(make_loss(taught, name)(*batch), loss(*batch))
     assert make_loss(HEIGHT, "huber", delta=0.1)(*_batch(0)) < make_loss(HEIGHT, "huber")(*_batch(0))
 
 
@@ -263,8 +279,9 @@ def test_make_loss_binds_the_named_loss(target: Target):
     ("target", "name", "options", "message"),
     [
         (CLASSES, "focall", {}, "no loss is named 'focall' for the classes target 'cover'; did you mean 'focal'?"),
-        (HEIGHT, "dice", {}, "no loss is named 'dice' for the height target 'height'; the known ones are: huber, l1"),
+        (HEIGHT, "dice", {}, "no loss is named 'dice' for the height target 'height'; the known ones are: gaussian"),
         (CLASSES, "focal", {"gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'?"),
+        (HEIGHT, "gaussian", {}, "does not predict; set task.values.height.uncertainty=true."),
         (HEIGHT, "l1", {"gamma": 1}, "loss 'l1' has no option 'gamma'; it takes none."),
         (CLASSES, "focal", {"class_weights": [1, 2]}, "got 2 class weights; give 3, one per class of its legend."),
     ],

@@ -36,6 +36,7 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
         store, assignment, batch_size=data.batch_size, eval_batch_size=data.eval_batch_size,
         num_workers=data.num_workers, bands=data.bands, targets=data.targets, augment=augment, balance=data.balance,
         repeats=data.repeats, seed=config.run.seed,
+        values={name: value.model_dump() for name, value in config.task.values.items()},
     )  # fmt: skip
 
 

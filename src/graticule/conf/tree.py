@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
 from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, TuneConfig
+from graticule.schema import Scaling, Transform
 
-LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog"]
+LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog", "gaussian"]
 OptimizerName = Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential"]
 TrackerName = Literal["csv", "tensorboard", "wandb", "mlflow", "comet"]
@@ -112,6 +113,21 @@ class LossConfig(OpenSection):
     """Name of the loss."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the term in the sum."""
+    from_epoch: NotNegative = 0
+    """The first epoch in which it counts, from 0."""
+    until_epoch: Positive | None = None
+    """The first epoch in which it no longer counts; null keeps it to the end."""
+
+
+class ValueConfig(Section):
+    """How a height or depth is learnt."""
+
+    transform: Transform = "none"
+    """Learn the value, its logarithm or its inverse; the latter two where it is above 0."""
+    scaling: Scaling = "standardise"
+    """Scale by mean and deviation, or to 0..1 by the lowest and highest value, of the train part; or not at all."""
+    uncertainty: bool = False
+    """Predict the deviation of the error too, as a second map; train it with the loss `gaussian`."""
 
 
 class TaskConfig(Section):
@@ -119,6 +135,8 @@ class TaskConfig(Section):
 
     losses: dict[str, list[LossConfig]] | None = None
     """The terms of the loss of each target. If null: cross-entropy for classes and binary targets, L1 for values."""
+    values: dict[str, ValueConfig] = {}
+    """How each target with values is learnt."""
     area_weighted: bool = False
     """Weigh each pixel by its area on the Earth in losses and validation metrics."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None

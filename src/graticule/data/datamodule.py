@@ -1,7 +1,9 @@
 """What a trainer needs from a store and a split: loaders, and the numbers measured on the training part."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from graticule.data.sampler import BatchSampler, EvalBatchSampler
 from graticule.data.splits import Assignment, Part
 from graticule.data.statistics import Statistics, measure
 from graticule.data.store import Store
-from graticule.errors import ConfigError
+from graticule.errors import ConfigError, nearest
 from graticule.schema import Band, Target
 
 
@@ -33,6 +35,7 @@ class DataModule(LightningDataModule):
         balance: draw training samples by the first target of classes: 0 as they are, 1 so that all classes occur alike,
             between them each class in proportion to its share of the pixels to the power of 1 - balance.
         repeats: passes over the training samples per epoch.
+        values: of targets with values, by name: `transform`, `scaling` and `uncertainty` (see `Target`).
         seed: of order and augmentation.
 
     Raises:
@@ -43,6 +46,7 @@ class DataModule(LightningDataModule):
         self, store: Store, assignment: Assignment, *, batch_size: int = 8, eval_batch_size: int | None = None,
         num_workers: int = 0, bands: Sequence[str] | None = None, targets: Sequence[str] | None = None,
         augment: Augment | None = None, balance: float = 0.0, repeats: int = 1, seed: int = 42,
+        values: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.store, self.assignment, self.augment = store, assignment, augment
@@ -57,7 +61,7 @@ class DataModule(LightningDataModule):
                 raise ConfigError(f"data.{name} is {value}; it must be at least 1.")
         if num_workers < 0:
             raise ConfigError(f"data.num_workers is {num_workers}; it must be 0 or more (threads that read ahead).")
-        self._bands, self._targets = pick_bands(store, bands), pick_targets(store, targets)
+        self._bands, self._targets = pick_bands(store, bands), _as_learnt(pick_targets(store, targets), values or {})
         if balance and not any(target.is_categorical for target in self._targets):
             raise ConfigError("data.balance needs a target of classes; set data.balance=0 or add one to data.targets.")
         self._loaders: dict[tuple[str, int, int], Loader] = {}
@@ -130,3 +134,12 @@ class DataModule(LightningDataModule):
             self.store, bands=self._bands, targets=self._targets, augment=augment, seed=self.seed,
             mask=partial(self.assignment.mask, self.store, part=part),
         )  # fmt: skip
+
+
+def _as_learnt(targets: Sequence[Target], values: Mapping[str, Mapping[str, Any]]) -> tuple[Target, ...]:
+    """The targets, those with values transformed and scaled as asked."""
+    able = [target.name for target in targets if target.kind in ("height", "depth")]
+    for name in values:
+        if name not in able:
+            raise ConfigError(f"task.values has an entry for '{name}'; {nearest(name, able)}")
+    return tuple(replace(target, **values.get(target.name, {})) for target in targets)

@@ -15,11 +15,13 @@ from graticule.schema import SEEN, TARGETS, VALID, Band, Target, X
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sum of squared deviations of some numbers."""
+    """Count, mean, sum of squared deviations, lowest and highest of some numbers."""
 
     count: int
     mean: float
     squares: float
+    low: float = float("inf")
+    high: float = float("-inf")
 
     def __add__(self, other: "Moments") -> "Moments":
         """Those of both together; the pairwise update of Chan, Golub and LeVeque (1979), which does not cancel."""
@@ -28,7 +30,10 @@ class Moments:
             return self
         step = other.mean - self.mean
         share = other.count / count
-        return Moments(count, self.mean + step * share, self.squares + other.squares + step * step * self.count * share)
+        squares = self.squares + other.squares + step * step * self.count * share
+        return Moments(
+            count, self.mean + step * share, squares, min(self.low, other.low), max(self.high, other.high)
+        )
 
     @property
     def std(self) -> float:
@@ -40,10 +45,10 @@ def moments(values: np.ndarray) -> Moments:
     """Of all numbers in an array, in float64."""
     if values.size == 0:
         return Moments(0, 0.0, 0.0)
-    wide = values.astype(np.float64)
-    mean = float(wide.mean())
+    wide = values.astype(np.float64).reshape(-1)
+    mean, low, high = float(wide.mean()), float(wide.min()), float(wide.max())
     wide -= mean
-    return Moments(values.size, mean, float(np.dot(wide.reshape(-1), wide.reshape(-1))))
+    return Moments(values.size, mean, float(np.dot(wide, wide)), low, high)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Statistics:
 
     Attributes:
         bands: with mean and std (in physical units).
-        targets: those with values have mean and std (in their unit).
+        targets: those with values have mean and std of these as the net learns them (see `Target.transformed`), and
+            low and high where these scale them.
         pixels: per target of classes, [samples, classes] pixels.
     """
 
@@ -95,7 +101,7 @@ def measure(reader: BatchReader, samples: Sequence[int] | np.ndarray, threads: i
         else:
             total = _total(column)
             known = total.count > 0
-            targets.append(replace(target, mean=total.mean, std=total.std) if known else target)
+            targets.append(_measured_target(target, total) if known else target)
         if not known:
             raise StoreError(
                 f"target '{target.name}' is known at no pixel of the train part; choose another split, or leave it out "
@@ -111,12 +117,20 @@ def _of_sample(reader: BatchReader, index: int) -> list[Moments | np.ndarray]:
     found: list[Moments | np.ndarray] = [moments(channel[seen]) for channel in x]
     for target in reader.targets:
         known = batch[TARGETS][target.name][0].numpy()[batch[VALID][target.name][0].numpy()]
-        found.append(np.bincount(known, minlength=target.channels) if target.is_categorical else moments(known))
+        if target.is_categorical:
+            found.append(np.bincount(known, minlength=target.channels))
+        else:
+            found.append(moments(target.transformed(known[target.is_transformable(known)], np.log)))
     return found
 
 
 def _total(column: Sequence[Moments]) -> Moments:
     return reduce(lambda one, other: one + other, column)
+
+
+def _measured_target(target: Target, total: Moments) -> Target:
+    measured = replace(target, mean=total.mean, std=total.std)
+    return replace(measured, low=total.low, high=total.high) if target.scaling == "min_max" else measured
 
 
 def _measured_band(band: Band, stored: Moments) -> Band:

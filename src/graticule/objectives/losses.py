@@ -4,7 +4,8 @@ All share one signature and one law: `loss(output [b, k, *space], target [b, *sp
 [b, *space] or None) -> scalar`. What stands at a pixel that is not valid (NaN, 1e30, class 255) changes neither the
 loss nor a gradient, and a batch without a valid pixel gives 0 with zero gradients. `weight` is relative: only its
 ratios matter, so areas in steradians are as good as ones. Class losses take logits: k = 1 means a binary target
-(sigmoid), k > 1 classes (softmax). Value losses take k = 1 and the target's own scale.
+(sigmoid), k > 1 classes (softmax). Value losses take the value in
+the first channel, in the scale of `target`; a second one is the logarithm of its variance.
 """
 
 import inspect
@@ -171,8 +172,20 @@ def silog(
     return _mean(difference.square(), weight) - invariance * _mean(difference, weight).square()
 
 
+def gaussian(values: Output, target: Values, valid: Valid, weight: Weight = None) -> Scalar:
+    """Mean negative log-likelihood (s + d² exp(-s)) / 2 of an error d with the predicted log-variance s.
+
+    Needs a target with `uncertainty`, whose second channel is s (Kendall and Gal 2017, arXiv:1703.04977, eq. 8). Beyond
+    e^±10 the variance no longer changes, so that it cannot make a gradient overflow.
+    """
+    values, target, weight = _clean(values, target, valid, weight)
+    log_variance = values[:, 1].clamp(-10, 10)
+    per_pixel = (log_variance + (values[:, 0] - target).square() * torch.exp(-log_variance)) / 2
+    return _mean(per_pixel, weight)
+
+
 CLASS_LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "focal": focal, "dice": dice, "lovasz": lovasz}
-VALUE_LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2, "huber": huber, "silog": silog}
+VALUE_LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2, "huber": huber, "silog": silog, "gaussian": gaussian}
 
 
 def make_loss(target: Target, name: str, **options: object) -> Loss:
@@ -191,6 +204,11 @@ def make_loss(target: Target, name: str, **options: object) -> Loss:
         if option not in known:
             end = nearest(option, known) if known else "it takes none."
             raise ConfigError(f"loss '{name}' has no option '{option}'; {end}")
+    if name == "gaussian" and not target.uncertainty:
+        raise ConfigError(
+            f"loss 'gaussian' trains an uncertainty, which target '{target.name}' does not predict; "
+            f"set task.values.{target.name}.uncertainty=true."
+        )
     weights = options.get("class_weights")
     if isinstance(weights, Sequence) and len(weights) != len(target.legend):
         raise ConfigError(

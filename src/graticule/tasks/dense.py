@@ -9,20 +9,17 @@ from jaxtyping import Bool, Float
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from graticule.errors import CheckpointError, ConfigError, nearest
-from graticule.objectives.losses import Loss, make_loss
+from graticule.errors import CheckpointError, ConfigError
 from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import Sums, binary_sums, class_sums, merge, value_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
 from graticule.tasks.cells import Pool, counted, pool_cells
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
+from graticule.tasks.terms import Scale, entries_of, terms_of
 
 VERSION = 1
 """Of the plain data that a checkpoint carries under `graticule`."""
-
-_PHYSICAL = frozenset({"silog"})
-"""Losses that need values in the unit itself; all others see standardised values."""
 
 
 class DensePrediction(LightningModule):
@@ -61,8 +58,8 @@ class DensePrediction(LightningModule):
     ) -> None:  # fmt: skip
         super().__init__()
         self.net, self.bands, self.targets = net, tuple(bands), tuple(targets)
-        self.losses = {t.name: [dict(entry) for entry in entries] for t, entries in _losses(losses, self.targets)}
-        self.objectives = {t.name: _objective(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
+        self.losses = entries_of(losses, self.targets)
+        self.objectives = {t.name: terms_of(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
         self.optimizer_options = dict(optimizer or {"name": "adamw", "lr": 1e-3})
         self.schedule_options = dict(schedule or {"name": "constant"})
         check_optimizer(self.optimizer_options)
@@ -79,14 +76,15 @@ class DensePrediction(LightningModule):
         self.val_metrics: dict[str, float] = {}
 
     def _normalisation(self) -> None:
-        """Buffers: standardised = stored * in_scale + in_shift; value = output * out_std + out_mean."""
+        """Buffers: standardised = stored * in_scale + in_shift; transformed value = output * out_std + out_mean."""
         spread = [band.std or 1.0 for band in self.bands]
         shift = [(band.offset - (band.mean or 0.0)) / std for band, std in zip(self.bands, spread, strict=True)]
         scale = [band.scale / std for band, std in zip(self.bands, spread, strict=True)]
         self.register_buffer("in_scale", torch.tensor(scale, dtype=torch.float32))
         self.register_buffer("in_shift", torch.tensor(shift, dtype=torch.float32))
-        self.register_buffer("out_mean", torch.tensor([t.mean or 0.0 for t in self.targets]))
-        self.register_buffer("out_std", torch.tensor([t.std or 1.0 for t in self.targets]))
+        zeros, units = zip(*(target.zero_and_unit for target in self.targets), strict=True)
+        self.register_buffer("out_mean", torch.tensor(zeros))
+        self.register_buffer("out_std", torch.tensor(units))
 
     @property
     def base_pixels(self) -> tuple[int, ...] | None:
@@ -107,6 +105,7 @@ class DensePrediction(LightningModule):
     def predict(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> dict[str, Tensor]:
         """Per target: probabilities [b, k, *space] (k = 1 for binary), or values [b, *space] in its unit.
 
+        Where a target has an uncertainty, also its deviation [b, *space] in the unit, under `target.uncertainty_name`.
         Uses the mean of the weights where there is one. Put the task into `eval()` first.
         """
         net = self.net if self.shadow is None else self.shadow
@@ -128,11 +127,13 @@ class DensePrediction(LightningModule):
             elif target.kind == "binary":
                 finished[target.name] = output.sigmoid()
             else:
-                finished[target.name] = self._physical(number, output)[:, 0]
+                finished[target.name] = self._scale(number).value(output[:, 0])
+                if target.uncertainty:
+                    finished[target.uncertainty_name] = self._scale(number).deviation(output)
         return finished
 
-    def _physical(self, number: int, output: Tensor) -> Tensor:
-        return output * self.out_std[number] + self.out_mean[number]
+    def _scale(self, number: int) -> Scale:
+        return Scale(self.targets[number], self.out_mean[number], self.out_std[number])
 
     def loss_of(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
         """The loss of each trained target, and the weight [targets] of the pixels that each is a mean over."""
@@ -141,16 +142,17 @@ class DensePrediction(LightningModule):
         for number, target in enumerate(self.targets):
             if target.name not in self.objectives:
                 continue
-            truth, output = batch[TARGETS][target.name], outputs[target.name]
-            valid = counted(batch[VALID][target.name], target.cell)
+            truth, valid, output = batch[TARGETS][target.name], batch[VALID][target.name], outputs[target.name]
+            scale, learnt = self._scale(number), truth
+            if not target.is_categorical:
+                learnt, valid = scale.learnt(truth, valid)
+            valid = counted(valid, target.cell)
             total = output.new_zeros((), dtype=torch.float32)
-            for loss, factor, physical in self.objectives[target.name]:
-                given, wanted = output, truth
-                if not target.is_categorical and physical:
-                    given = self._physical(number, output.float())
-                elif not target.is_categorical:
-                    wanted = (truth - self.out_mean[number]) / self.out_std[number]
-                total = total + factor * loss(given, wanted, valid, area)
+            for term in self.objectives[target.name]:
+                if term.in_units and term.counts(self.current_epoch):
+                    total = total + term.weight * term.loss(scale.value(output[:, :1].float()), truth, valid, area)
+                elif term.counts(self.current_epoch):
+                    total = total + term.weight * term.loss(output, learnt, valid, area)
             losses[target.name] = total
             masses.append(valid.sum().float() if area is None else torch.where(valid, area, 0).sum())
         return losses, torch.stack(masses)
@@ -293,31 +295,3 @@ def follow(shadow: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(slow, fast, 1 - decay)
     for kept, current in zip(shadow.buffers(), net.buffers(), strict=True):
         kept.copy_(current)
-
-
-def _losses(
-    losses: Mapping[str, Sequence[Mapping[str, Any]]] | None, targets: Sequence[Target]
-) -> list[tuple[Target, Sequence[Mapping[str, Any]]]]:
-    """The entries of each trained target, in the order of the targets."""
-    if losses is None:
-        return [(t, [{"name": "cross_entropy" if t.is_categorical else "l1"}]) for t in targets]
-    names = [target.name for target in targets]
-    for name in losses:
-        if name not in names:
-            raise ConfigError(f"task.losses has an entry for '{name}', which is no target; {nearest(name, names)}")
-    chosen = [(target, losses[target.name]) for target in targets if losses.get(target.name)]
-    if not chosen:
-        raise ConfigError(f"task.losses names no loss; give at least one of the targets {names} a loss.")
-    return chosen
-
-
-def _objective(target: Target, entries: Sequence[Mapping[str, Any]]) -> list[tuple[Loss, float, bool]]:
-    """(loss, weight, whether it needs physical values) of each entry."""
-    if target.kind == "image":
-        raise ConfigError(f"target '{target.name}' is an image; dense prediction takes classes, binary, height, depth.")
-    objective = []
-    for entry in entries:
-        options = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-        name = str(entry.get("name", ""))
-        objective.append((make_loss(target, name, **options), float(entry.get("weight", 1.0)), name in _PHYSICAL))
-    return objective
