@@ -32,13 +32,16 @@ class Verb:
 VERBS = {
     "generate": Verb(
         "write simulated data in the layout of a published data set",
-        "graticule generate fisheye --root FOLDER",
-        """Ray-casts streets of boxes through four fisheye lenses and writes photographs, labels, calibrations and (for
-synwoodscape) depth, with the folders and formats of WoodScape. The same seed gives the same files.
+        "graticule generate WHAT --root FOLDER",
+        """fisheye: streets of boxes, ray-cast through four fisheye lenses: photographs, labels, calibrations and (for
+synwoodscape) depth, with the folders and formats of WoodScape.
+dfc2021: land with towns, some lit at night, seen by four sensors: tiles with the files of IEEE GRSS DFC2021 DSE.
+The same seed gives the same files.
 
 examples:
   graticule generate fisheye --root street --images 40 --size 322x428
-  graticule generate fisheye --root street --kind woodscape --seed 7""",
+  graticule generate fisheye --root street --kind woodscape --seed 7
+  graticule generate dfc2021 --root tiles --tiles 6""",
     ),
     "prepare": Verb(
         "write a source's samples to a store",
@@ -319,11 +322,13 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_generating(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("fisheye",), help="photographs of four fisheye cameras of a car")
+    parser.add_argument("what", choices=("fisheye", "dfc2021"), help="photographs of a car's cameras, or tiles of land")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the folder to make")
     parser.add_argument("--images", type=int, default=40, metavar="N", help="photographs, four of each instant (40)")
     parser.add_argument("--kind", choices=("synwoodscape", "woodscape"), default="synwoodscape", help="whose classes")
-    parser.add_argument("--size", default="966x1280", metavar="HxW", help="height x width in pixels (966x1280)")
+    parser.add_argument("--tiles", type=int, default=6, metavar="N", help="tiles of 180 MB each (6)")
+    told = "of photographs height x width (966x1280); of images of tiles their side (800, as published)"
+    parser.add_argument("--size", metavar="PIXELS", help=told)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
 
 

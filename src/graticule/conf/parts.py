@@ -23,6 +23,7 @@ NETS = {
     "unet": "graticule.models.unet:UNet",
 }
 SOURCES = {
+    "dfc2021": "graticule.data.sources.dfc2021:DFC2021Source",
     "earth": "graticule.data.sources.earth:EarthSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
     "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",
