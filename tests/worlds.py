@@ -1,6 +1,7 @@
 """Small synthetic worlds whose answers are known on paper."""
 
 import numpy as np
+from pyproj import Geod, Transformer
 
 from graticule.data.store import Store, StoreWriter
 from graticule.grids import HealpixGrid, RasterGrid, healpix_windows, raster_windows
@@ -77,3 +78,30 @@ def spotted_world(path, *, scenes=6, side=24, window=12, regions=3):
                     told | {"region": f"r{number % regions}", "place": (row, column)},
                 )  # fmt: skip
     return Store.open(path)
+
+
+GROUND_GRIDS = {
+    "utm": RasterGrid(50, 60, (10.0, 0.0, 300_000.0, 0.0, -10.0, 4_200_000.0), "EPSG:32719"),
+    "polar": RasterGrid(50, 60, (10.0, 0.0, -1_900_000.0, 0.0, -10.0, 600_000.0), "EPSG:3413"),
+    "lonlat": RasterGrid(50, 60, (2e-4, 0.0, 25.0, 0.0, -1e-4, 68.0), "EPSG:4326"),
+    "mercator": RasterGrid(50, 60, (10.0, 0.0, 1_500_000.0, 0.0, -10.0, 9_000_000.0), "EPSG:3857"),
+    "turned": RasterGrid(50, 60, (8.0, 6.0, 300_000.0, 6.0, -8.0, 4_200_000.0), "EPSG:32719"),
+    "mirrored": RasterGrid(50, 60, (10.0, 0.0, 300_000.0, 0.0, 10.0, 4_200_000.0), "EPSG:32719"),
+}
+"""Small rasters on maps of all kinds, for what must mean the same wherever they lie."""
+
+
+def geodesics(grid, start, end):
+    """Metres along the ground, and the azimuth at the start, from pixel to pixel (row, column; arrays or numbers)."""
+    to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
+    here, there = (to_lonlat.transform(*(grid.affine * (c + 0.5, r + 0.5))) for r, c in (start, end))
+    azimuth, _, metres = Geod(ellps="WGS84").inv(*np.broadcast_arrays(*here, *there))
+    return metres, azimuth
+
+
+def plane(grid, rise, azimuth):
+    """Heights that rise by `rise` metres per metre towards `azimuth` (degrees from true north), float32 [h, w]."""
+    row, column = np.mgrid[: grid.height, : grid.width].astype(float)
+    middle = (np.full(grid.shape, (grid.height - 1) / 2), np.full(grid.shape, (grid.width - 1) / 2))
+    metres, towards = geodesics(grid, middle, (row, column))
+    return (rise * metres * np.cos(np.deg2rad(towards - azimuth)) + 500).astype(np.float32)
