@@ -67,10 +67,10 @@ def layers_of(target: Target, probabilities: Probabilities = "none") -> list[Lay
     return made
 
 
-def labels_of(probabilities: Float[np.ndarray, "k *space"]) -> UInt8[np.ndarray, "*space"]:
-    """The class of the highest probability, the first of equals; for k = 1, class 1 from 0.5."""
+def labels_of(probabilities: Float[np.ndarray, "k *space"], threshold: float = 0.5) -> UInt8[np.ndarray, "*space"]:
+    """The class of the highest probability, the first of equals; for k = 1, class 1 from `threshold`."""
     if len(probabilities) == 1:
-        return (probabilities[0] >= 0.5).astype(np.uint8)
+        return (probabilities[0] >= threshold).astype(np.uint8)
     best, label = probabilities[0], np.zeros(probabilities.shape[1:], np.uint8)
     # Class by class: numpy's argmax along the first axis is several times slower.
     for number in range(1, len(probabilities)):

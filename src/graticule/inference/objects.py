@@ -57,10 +57,11 @@ class Objects:
             found.add(row, mask, own, area)
 
     def table(self) -> gpd.GeoDataFrame:
-        """One row per object, class by class and from the top: `object_id`, `class`, `class_value`, statistics, outline.
+        """One row per object, class by class and from the top, with its outline as a MultiPolygon.
 
-        `pixels`, `area_m2` (on the ellipsoid), `min`, `max`, `mean`, `median`, `std` of the probability of its class, and
-        whether it reaches the edge of the scene (`touches_edge`), beyond which it may go on.
+        `object_id`, `class`, `class_value`, `pixels`, `area_m2` (on the ellipsoid); `min`, `max`, `mean`, `median` and
+        `std` of the probability of its class; and whether it reaches the edge of the scene (`touches_edge`), beyond
+        which it may go on.
         """
         tables = []
         for entry in object_classes(self.target):
