@@ -18,7 +18,7 @@ IGNORE = 255
 # in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere).
 X, SEEN, TARGETS, VALID, AREA, INDEX = "x", "seen", "targets", "valid", "area", "index"
 
-BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "other"]
+BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "direction", "other"]
 TargetKind = Literal["classes", "binary", "height", "depth", "image"]
 Transform = Literal["none", "log", "inverse"]
 Scaling = Literal["standardise", "min_max", "none"]
@@ -29,6 +29,8 @@ class Band:
     """One input channel. physical = stored * scale + offset, in `unit`; mean and std are of physical values.
 
     `kind` says what the band means, so that an augmentation can leave alone what it must not change (no hue on radar).
+    A `direction` is stored as two bands, its components to the east and to the north: NAME_east and NAME_north, or
+    NAME_sin and NAME_cos of an angle from true north.
     `mean` and `std` are None until they have been measured (on training samples only).
     `nodata` is the stored value that means "no value in this band"; NaN always means that, and needs no nodata.
     `valid_range` is the (lowest, highest) physical value that a sensible measurement has.
