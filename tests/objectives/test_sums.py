@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from graticule.errors import StoreError
-from graticule.objectives.sums import Sums, binary_sums, class_sums, merge, value_sums
+from graticule.objectives.metrics import metrics
+from graticule.objectives.sums import Sums, binary_sums, class_sums, deviation_sums, merge, value_sums
 
 CHANNELS = {class_sums: 4, binary_sums: 1, value_sums: 0}
 KINDS = pytest.mark.parametrize("of", CHANNELS, ids=lambda of: of.__name__)
@@ -160,3 +161,15 @@ def test_sums_of_different_kinds_are_not_added():
     first, second = _sums(class_sums, _pixels(class_sums)), _sums(value_sums, _pixels(value_sums))
     with pytest.raises(ValueError, match="cannot be added"):
         merge(first, second)
+
+
+def test_predicted_deviations_on_paper():
+    valid = torch.tensor([[True, True, True, False]])
+    found = deviation_sums(
+        torch.tensor([[1.0, 2.0, 3.0, 9.0]]), torch.tensor([[1.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, -1.0, 0.0]]),
+        valid,
+    )  # fmt: skip
+    told = metrics("depth", value_sums(torch.zeros(1, 4), torch.ones(1, 4), valid) | found)
+    assert told["mean_std"] == pytest.approx(2.0)
+    assert told["median_std"] == pytest.approx(2.0, rel=0.02)
+    assert told["within_std"] == pytest.approx(2 / 3)  # errors 1.5 > 1, 1 <= 2, 1 <= 3

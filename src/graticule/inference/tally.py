@@ -1,13 +1,13 @@
 """Sums of an evaluation, kept per parent, region and latitude band, so that any of them can be told apart later."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from graticule.objectives.sums import Sums, binary_sums, class_sums, value_sums
+from graticule.objectives.sums import Sums, target_sums, value_sums
 from graticule.schema import Target
 
 BAND_DEGREES = 15
@@ -15,8 +15,6 @@ BANDS = 180 // BAND_DEGREES
 _NOWHERE = BANDS  # the band of pixels without a latitude
 
 Arrays = dict[str, np.ndarray]
-_SUMS: dict[str, Callable[..., Sums]] = {"classes": class_sums, "binary": binary_sums}
-_VALUE_SUMS: Callable[..., Sums] = value_sums
 
 
 def codes_of(pairs: Int64[np.ndarray, "*space"], lat: np.ndarray) -> Int64[np.ndarray, "*space"]:
@@ -55,11 +53,10 @@ class Tally:
             known = (truth[target.name].to(device), valid[target.name].to(device))
             own = None if weight is None else weight[target.name].to(device)
             rest = (own, groups.to(device), len(present))
-            sums = _SUMS.get(target.kind, _VALUE_SUMS)
-            _merge(self.groups[target.name], present, sums(given, *known, *rest))
+            _merge(self.groups[target.name], present, target_sums(target, predictions, *known, *rest))
             if target.name in self.constants:
                 constant = torch.full_like(given, self.constants[target.name])
-                _merge(self.baselines[target.name], present, _VALUE_SUMS(constant, *known, *rest))
+                _merge(self.baselines[target.name], present, value_sums(constant, *known, *rest))
 
 
 def _merge(kept: dict[int, Arrays], codes: Tensor, sums: Sums) -> None:

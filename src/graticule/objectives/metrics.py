@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graticule.objectives.objects import THRESHOLDS
+
 Array = NDArray[np.float64]
 Sums = Mapping[str, Any]
 CALIBRATION_BINS = 16
@@ -19,8 +21,9 @@ def metrics(kind: str, sums: Sums, names: Sequence[str] = (), threshold: float =
     """All metrics of a target from its sums, pooled over the groups where these have not been added up yet.
 
     Args:
-        kind: of the target: classes, binary, height, depth or image.
-        sums: as `sums.class_sums`, `binary_sums` or `value_sums` return them, as numpy arrays or tensors on the CPU.
+        kind: of the target: classes, binary, height, depth or image; or `objects`.
+        sums: as `sums.class_sums`, `binary_sums`, `value_sums` or `objects.object_sums` return them, as numpy arrays
+            or tensors on the CPU.
         names: of the classes, for keys such as `iou/forest`; their numbers are used where no names are given.
         threshold: of a binary target: positive is p >= threshold, rounded to an edge of the histogram.
     """
@@ -87,7 +90,7 @@ def _formulas(kind: str, names: Sequence[str], threshold: float) -> Callable[[Su
         return lambda sums: _class_metrics(sums, names)
     if kind == "binary":
         return lambda sums: _binary_metrics(sums, threshold)
-    return _value_metrics
+    return _object_metrics if kind == "objects" else _value_metrics
 
 
 def _class_metrics(sums: Sums, names: Sequence[str]) -> dict[str, Array]:
@@ -122,7 +125,53 @@ def _binary_metrics(sums: Sums, threshold: float) -> dict[str, Array]:
     chance = _divide((hit + missed) * (hit + false) + (rest + missed) * (rest + false), total**2)
     values |= {"accuracy": accuracy, "kappa": _divide(accuracy - chance, 1 - chance)}
     values["calibration_error"] = _calibration_error("binary", sums)
-    return values | _curves(scores)
+    return values | _curves(scores) | _best_threshold(scores)
+
+
+def _best_threshold(scores: Array) -> dict[str, Array]:
+    """The threshold of the highest F1, which is also that of the highest IoU; of equal ones that nearest to 0.5."""
+    edges = np.linspace(0, 1, scores.shape[-1] + 1)[:-1]
+    false, hit = (np.cumsum(scores[..., side, ::-1], axis=-1)[..., ::-1] for side in (0, 1))
+    f1 = _divide(2 * hit, hit + false + hit[..., :1], empty=0)
+    best = np.asarray(f1.max(-1))
+    place = np.where(f1 >= best[..., None], np.abs(edges - 0.5), np.inf).argmin(-1)
+    known = hit[..., 0] > 0
+    found = {"best_threshold": edges[place], "best_f1": best, "best_iou": best / (2 - best)}
+    return {name: np.where(known, value, np.nan) for name, value in found.items()}
+
+
+def curves(sums: Sums) -> dict[str, Array]:
+    """The points of the ROC and of the precision-recall curve of a binary target, pooled, from threshold 1 down to 0.
+
+    Returns:
+        {threshold, false_positive_rate, recall, precision}, each [bins + 1]; precision is 1 where nothing is positive.
+    """
+    scores = _arrays(sums)["scores"]
+    scores = scores.sum(0) if _grouped(sums) else scores
+    false, hit = (np.concatenate([[0.0], np.cumsum(scores[side, ::-1])]) for side in (0, 1))
+    return {
+        "threshold": np.linspace(1, 0, scores.shape[-1] + 1),
+        "false_positive_rate": _divide(false, false[-1]),
+        "recall": _divide(hit, hit[-1]),
+        "precision": _divide(hit, hit + false, empty=1),
+    }
+
+
+def _object_metrics(sums: Sums) -> dict[str, Array]:
+    """Per IoU threshold of a match: precision, recall, F1, accuracy (matches by all objects), average precision."""
+    truths, scores = np.asarray(sums["truths"]), sums["scores"]
+    values: dict[str, Array] = {"truths": truths, "predictions": np.asarray(scores[..., 0, :, :].sum((-2, -1)))}
+    for number, threshold in enumerate(THRESHOLDS):
+        false, hit = scores[..., number, 0, :], scores[..., number, 1, :]
+        # The sum of one axis is no array any more, but a number.
+        matched, wrong = np.asarray(hit.sum(-1)), np.asarray(false.sum(-1))
+        counted = _one_against_rest(matched, np.asarray(truths - matched), wrong, np.zeros_like(matched))
+        own = {name: counted[name] for name in ("precision", "recall", "f1")} | {"accuracy": counted["iou"]}
+        above, new = (np.cumsum(part[..., ::-1], axis=-1) for part in (hit + false, hit))
+        precision = _divide(new, above, empty=0)
+        own["average_precision"] = _divide((precision * hit[..., ::-1]).sum(-1), truths)
+        values |= {f"{name}@{threshold:g}": value for name, value in own.items()}
+    return values | {"boundary_iou": _divide(sums["boundary"][..., 0], sums["boundary"][..., 1])}
 
 
 def _one_against_rest(hit: Array, missed: Array, false: Array, rest: Array) -> dict[str, Array]:
@@ -180,7 +229,21 @@ def _value_metrics(sums: Sums) -> dict[str, Array]:
         "absrel": _divide(sums["relative"], positive),
         "silog": 100 * np.sqrt(np.maximum(spread, 0)),
     }
-    return values | {f"delta{power}": _divide(sums[f"delta{power}"], positive) for power in (1, 2, 3)}
+    values |= {f"delta{power}": _divide(sums[f"delta{power}"], positive) for power in (1, 2, 3)}
+    return values | (_deviation_metrics(sums) if "deviation" in sums else {})
+
+
+def _deviation_metrics(sums: Sums) -> dict[str, Array]:
+    """Mean and median of the predicted deviation, and how often the error is within it (0.68 if it is a Gaussian's)."""
+    by_size, weight = np.cumsum(sums["deviations"], axis=-1), sums["weight"]
+    bins = by_size.shape[-1]
+    middle = (by_size >= by_size[..., -1:] / 2).argmax(-1)
+    values = {
+        "mean_std": _divide(sums["deviation"], weight),
+        "median_std": np.where(weight > 0, 10 ** ((middle + 0.5) / bins * 8 - 4), np.nan),
+        "within_std": _divide(sums["within"], weight),
+    }
+    return {name: np.asarray(value, np.float64) for name, value in values.items()}
 
 
 def _divide(above: Any, below: Any, empty: float = np.nan) -> Array:

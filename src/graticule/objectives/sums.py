@@ -6,6 +6,7 @@ nowhere, whatever stands there. Scores are kept as histograms of `bins` equal st
 of bins 0.5 is an edge, so that thresholding at 0.5 is exact, and areas under curves are those of the rounded scores.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,9 +14,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from graticule.errors import StoreError
+from graticule.schema import Target
 
 BINS = 256
 """Steps of a score histogram; a power of two, so that the edges are exact numbers."""
+
+DEVIATION_BINS = 1024
+"""Steps of the histogram of predicted deviations."""
 
 Sums = dict[str, Tensor]
 Labels = Int[Tensor, "b *space"]
@@ -143,6 +148,52 @@ def value_sums(
     for power in (1, 2, 3):
         factors[f"delta{power}"] = (positive & (distance < power * step)).double()
     return {name: pixels.total(factor) for name, factor in factors.items()} | {"pixels": pixels.number()}
+
+
+def deviation_sums(
+    deviation: Values,
+    values: Values,
+    target: Values,
+    valid: Valid,
+    weight: Weight = None,
+    groups: Groups = None,
+    n_groups: int = 1,
+) -> Sums:
+    """The sums of the standard deviation that is predicted beside a value, all in the same unit.
+
+    Returns:
+        deviation [g] (sum of weight times it), within [g] (weight where the error is at most as large), deviations
+        [g, bins] (weight by its logarithm: `DEVIATION_BINS` steps from 10⁻⁴ to 10⁴ of the unit, 2 % each).
+    """
+    pixels = _Pixels.of(valid, weight, groups, n_groups)
+    own = pixels.take(deviation).double()
+    error = pixels.take(values).double() - pixels.take(target).double()
+    step = ((own.clamp_min(1e-30).log10() + 4) / 8 * DEVIATION_BINS).to(torch.int32).clamp_(0, DEVIATION_BINS - 1)
+    return {
+        "deviation": pixels.total(own),
+        "within": pixels.total((error.abs() <= own).double()),
+        "deviations": pixels.count(step, DEVIATION_BINS),
+    }
+
+
+def target_sums(
+    target: Target,
+    predictions: Mapping[str, Tensor],
+    truth: Tensor,
+    valid: Valid,
+    weight: Weight = None,
+    groups: Groups = None,
+    n_groups: int = 1,
+) -> Sums:
+    """The sums of a target of any kind, from predictions by name: its own, and its uncertainty where that is there."""
+    found = predictions[target.name]
+    rest = (truth, valid, weight, groups, n_groups)
+    if target.is_categorical:
+        return (class_sums if target.kind == "classes" else binary_sums)(found, *rest)
+    sums = value_sums(found, *rest)
+    if target.uncertainty_name in predictions:
+        sums |= deviation_sums(predictions[target.uncertainty_name], found, *rest)
+    return sums
 
 
 def merge(first: Sums, second: Sums) -> Sums:

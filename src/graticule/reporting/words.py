@@ -23,12 +23,15 @@ NAMES = {
     "r2": "R²",
     "absrel": "Relative error",
     "silog": "SILog",
+    "mean_std": "mean predicted deviation",
+    "median_std": "median predicted deviation",
+    "within_std": "share of errors within the predicted deviation",
     "delta1": "δ < 1.25",
     "delta2": "δ < 1.25²",
     "delta3": "δ < 1.25³",
 }
 _LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss"}
-IN_UNIT = {"mae", "rmse", "mean", "bias"}
+IN_UNIT = {"mae", "rmse", "mean", "bias", "mean_std", "median_std"}
 HEADLINES = {
     "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa"),
     "binary": ("iou", "f1", "average_precision", "auroc"),

@@ -1,7 +1,7 @@
 """One net, any mix of targets per pixel: classes, binary masks, heights, depths; on any grid."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graticule.errors import CheckpointError, ConfigError
 from graticule.objectives.metrics import metrics
-from graticule.objectives.sums import Sums, binary_sums, class_sums, merge, value_sums
+from graticule.objectives.sums import Sums, merge, target_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
 from graticule.tasks.cells import Pool, counted, pool_cells
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
@@ -198,10 +198,10 @@ class DensePrediction(LightningModule):
     ) -> dict[str, Sums]:  # fmt: skip
         """The sums (see `objectives.sums`) of each target that the batch has, from what `predict` returns."""
         area = batch[AREA] if self.area_weighted else None
-        kinds: dict[str, Callable[..., Sums]] = {"classes": class_sums, "binary": binary_sums}
         return {
-            target.name: kinds.get(target.kind, value_sums)(
-                predictions[target.name],
+            target.name: target_sums(
+                target,
+                predictions,
                 batch[TARGETS][target.name],
                 counted(batch[VALID][target.name], target.cell),
                 area,
