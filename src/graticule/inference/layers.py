@@ -1,7 +1,7 @@
 """What a map file holds: how predictions become pixels, and how the file says what they mean."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from graticule.schema import IGNORE, Target
 Probabilities = Literal["none", "uint8", "float32"]
 STEPS = 250
 """A probability kept as uint8 is a whole number of 1/250; 255 is nodata."""
+_DEVIATION = "standard deviation of the error"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Layer:
         return self.target.is_categorical and self.dtype == "uint8" and self.scale == 1.0
 
     @property
+    def is_main(self) -> bool:
+        """Whether this is the target itself, and not what is told beside it."""
+        return "CONTENT" not in self.tags
+
+    @property
     def colours(self) -> dict[int, tuple[int, int, int, int]]:
         """Colour of each class as (red, green, blue, alpha); nodata is transparent."""
         known = {entry.value: (*bytes.fromhex(entry.colour.lstrip("#")), 255) for entry in self.target.legend}
@@ -51,10 +57,14 @@ class Layer:
 
 
 def layers_of(target: Target, probabilities: Probabilities = "none") -> list[Layer]:
-    """The maps of a target: its classes or values, and the probabilities of its classes if asked for."""
+    """The maps of a target: its classes or values, the probabilities of its classes if asked for, its uncertainty."""
     if not target.is_categorical:
         unit = {"UNIT": target.unit} if target.unit else {}
-        return [Layer(target.name, target, "float32", float("nan"), (target.name,), _values, tags=unit)]
+        made = [Layer(target.name, target, "float32", float("nan"), (target.name,), _values, tags=unit)]
+        if target.uncertainty:
+            own, said = replace(target, name=target.uncertainty_name, uncertainty=False), unit | {"CONTENT": _DEVIATION}
+            made.append(Layer(own.name, own, "float32", float("nan"), (own.name,), _values, tags=said))
+        return made
     names = {f"CLASS_{entry.value}": entry.name for entry in target.legend}
     made = [Layer(target.name, target, "uint8", IGNORE, (target.name,), _labels, tags=names)]
     # A binary target has one probability: that of class 1.
