@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from graticule.inference.tally import BAND_DEGREES, BANDS, Arrays, Tally, constant_sums, pooled_by, stacked
-from graticule.objectives.metrics import bootstrap, calibration, metrics, metrics_by_group
+from graticule.objectives.metrics import bootstrap, calibration, curves, metrics, metrics_by_group
 from graticule.runs import finite
 from graticule.schema import Target
 
@@ -15,7 +15,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def summarise(
-    tally: Tally, target: Target, pairs: Pairs, *, draws: int, seed: int, majority: int | None
+    tally: Tally, target: Target, pairs: Pairs, *, draws: int, seed: int, majority: int | None, threshold: float = 0.5
 ) -> tuple[dict[str, Any], Arrays]:
     """The entry of one target in `metrics.json`, and its sums with the names of their groups for `sums.npz`.
 
@@ -26,6 +26,7 @@ def summarise(
         draws: of the bootstrap over parents; 0 gives no intervals.
         seed: of the bootstrap.
         majority: the class of most train pixels, for a categorical target.
+        threshold: of a binary target: positive is p >= threshold, rounded to an edge of the histogram.
     """
     codes, sums = stacked(tally.groups[target.name])
     entry: dict[str, Any] = {
@@ -38,20 +39,23 @@ def summarise(
     names = [e.name for e in target.legend]
     labels = group_labels(codes, pairs)
     parents, by_parent = pooled_by(labels["parent"], sums)
-    entry["metrics"] = plain(metrics(target.kind, sums, names))
-    entry["intervals"] = plain(bootstrap(target.kind, by_parent, draws, seed, names)) if draws else {}
+    entry["metrics"] = plain(metrics(target.kind, sums, names, threshold))
+    entry["intervals"] = plain(bootstrap(target.kind, by_parent, draws, seed, names, threshold)) if draws else {}
     entry["pixels"] = int(sums["pixels"].sum())
-    entry["by_region"] = _by(target.kind, *pooled_by(labels["region"], sums), names)
+    entry["by_region"] = _by(target.kind, *pooled_by(labels["region"], sums), names, threshold)
     bands, by_band = pooled_by(labels["latitude"], sums)
-    table = _by(target.kind, bands, by_band, names)
+    table = _by(target.kind, bands, by_band, names, threshold)
     order = {f"{low}..{low + BAND_DEGREES}": low for low in range(-90, 90, BAND_DEGREES)}
     entry["by_latitude"] = {band: table[band] for band in sorted(table, key=lambda band: -order.get(band, -999))}
     # Of many parents only what a table can show.
-    overall = _by(target.kind, parents, by_parent, names)
+    overall = _by(target.kind, parents, by_parent, names, threshold)
     entry["by_parent"] = {p: {m: v for m, v in row.items() if "/" not in m} for p, row in overall.items()}
     if target.is_categorical:
-        entry["confusion"] = confusion(target.kind, sums).tolist()
+        entry["confusion"] = confusion(target.kind, sums, threshold).tolist()
         entry["calibration"] = plain(calibration(target.kind, sums))
+    if target.kind == "binary":
+        entry["threshold"] = threshold
+        entry["curves"] = plain({name: np.round(points, 6) for name, points in curves(sums).items()})
     entry["baseline"] = _baseline(tally, target, sums, names, majority)
     return entry, {**{key: np.asarray(value) for key, value in labels.items()}, **sums}
 
@@ -67,13 +71,13 @@ def group_labels(codes: np.ndarray, pairs: Pairs) -> dict[str, np.ndarray]:
     }
 
 
-def confusion(kind: str, sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Weight by (true class, predicted class), pooled over groups; of a binary target at the threshold 0.5."""
+def confusion(kind: str, sums: Mapping[str, np.ndarray], threshold: float = 0.5) -> np.ndarray:
+    """Weight by (true class, predicted class), pooled over groups; of a binary target at the threshold."""
     if kind == "classes":
         return sums["confusion"].sum(0)
     scores = sums["scores"].sum(0)
-    middle = scores.shape[-1] // 2
-    return np.stack([scores[:, :middle].sum(-1), scores[:, middle:].sum(-1)], axis=-1)
+    edge = round(threshold * scores.shape[-1])
+    return np.stack([scores[:, :edge].sum(-1), scores[:, edge:].sum(-1)], axis=-1)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +91,10 @@ def _plain(value: Any) -> Any:
     return finite(value)
 
 
-def _by(kind: str, groups: Sequence[str], sums: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Any]:
-    table = metrics_by_group(kind, sums, names)
+def _by(
+    kind: str, groups: Sequence[str], sums: Mapping[str, np.ndarray], names: Sequence[str], threshold: float
+) -> dict[str, Any]:
+    table = metrics_by_group(kind, sums, names, threshold)
     return {group: plain({m: values[row] for m, values in table.items()}) for row, group in enumerate(groups)}
 
 

@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from graticule.errors import ConfigError, nearest
+from graticule.objectives.names import PIXEL_METRICS
 
 Strategy = Literal["arithmetic", "geometric", "harmonic", "min"]
 Direction = Literal["maximize", "minimize"]
 
-OTHER_NAMES = {
-    "JaccardIndex": "iou",
-    "Recall": "recall",
-    "Precision": "precision",
-    "Specificity": "specificity",
-    "F1Score": "f1",
-    "Accuracy": "accuracy",
-    "CohenKappa": "kappa",
-    "AUROC": "auroc",
-    "AveragePrecision": "average_precision",
-    "acc": "accuracy",
-}
+OTHER_NAMES = {**PIXEL_METRICS, "acc": "accuracy"}
 """What torchmetrics and the sweeps of the course call our metrics."""
 
 
