@@ -29,12 +29,12 @@ def cleaned(seen, probability, cuts, cleaning, quality=None, grid=None):
     read = None if quality is None else lambda row, col, h, w: quality[row : row + h, col : col + w]
     grid = grid or utm(*seen.shape)
     parts = list(mapped(cut(seen, probability, cuts), grid, (SLUMP, HEIGHT), cleaning, read))
-    assert [part.strip.row for part in parts] == np.cumsum([0, *(len(p.strip.seen) for p in parts)])[:-1].tolist()
+    assert [part.first for part in parts] == np.cumsum([0, *(len(p.holds) for p in parts)])[:-1].tolist()
     for name, wanted in (("slump", probability[None]), ("height", probability * 9)):
-        assert np.array_equal(np.concatenate([part.strip.fields[name] for part in parts], axis=-2), wanted)
-    assert np.array_equal(np.concatenate([part.strip.x for part in parts], axis=1), probability[None])
+        assert np.array_equal(np.concatenate([part.fields[name] for part in parts], axis=-2), wanted)
+    assert np.array_equal(np.concatenate([part.x for part in parts], axis=1), probability[None])
     labels = np.concatenate([part.labels["slump"] for part in parts])
-    holds = np.concatenate([part.strip.seen for part in parts])
+    holds = np.concatenate([part.holds for part in parts])
     assert np.array_equal(labels == 255, ~holds)
     return labels, holds
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Num, UInt8
 from scipy import ndimage
 
 from graticule.grids import RasterGrid
@@ -48,15 +48,34 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Mapped:
-    """Finished rows of a scene with their maps; or finished cells.
+    """Finished rows of a raster, or finished cells of a sphere, with their maps.
 
     Attributes:
-        strip: rows, input, fields, and where the map holds.
-        labels: of each categorical target, uint8 [rows, width], 255 where the map does not hold.
+        first: the first row, or the offset of the first cell.
+        x: what was read, [c, *space].
+        holds: where the map holds: there was input, and nothing took it away.
+        fields: for each target float32 [k, *space] or [*space]; without meaning where the map does not hold.
+        labels: of each categorical target, 255 where the map does not hold.
     """
 
-    strip: Strip
-    labels: dict[str, UInt8[np.ndarray, "rows width"]]
+    first: int
+    x: Num[np.ndarray, "c *space"]
+    holds: Bool[np.ndarray, "*space"]
+    fields: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+
+
+def labelled(
+    first: int, x: np.ndarray, holds: np.ndarray, fields: dict[str, np.ndarray], targets: Sequence[Target],
+    threshold: float,
+) -> Mapped:  # fmt: skip
+    """Pixels with the classes of all categorical targets."""
+    labels = {
+        target.name: np.where(holds, labels_of(fields[target.name], threshold), np.uint8(IGNORE))
+        for target in targets
+        if target.is_categorical
+    }
+    return Mapped(first, x, holds, fields, labels)
 
 
 def mapped(
@@ -114,14 +133,14 @@ def _cleaned(
     holds = eroded(kept.seen, cleaning.mask_erosion_size, wraps=grid.wraps)
     _take_edges(holds, kept.row, grid, cleaning.edge)
     around = _part(replace(kept, seen=holds), max(kept.row, begin - near), min(kept.row + len(holds), upto + near))
-    labels = {}
-    for target in (target for target in targets if target.is_categorical):
-        found = labels_of(around.fields[target.name], cleaning.binarization_threshold)
-        found = np.where(around.seen, found, np.uint8(IGNORE))
+    found = labelled(around.row, around.x, around.seen, around.fields, targets, cleaning.binarization_threshold)
+    for target in targets:
         if target.kind == "binary" and near:
-            _sieve(found, cleaning.min_object_size, grid.wraps)
-        labels[target.name] = found[begin - around.row : upto - around.row]
-    return Mapped(_part(around, begin, upto), labels)
+            _sieve(found.labels[target.name], cleaning.min_object_size, grid.wraps)
+    rows = slice(begin - around.row, upto - around.row)
+    fields = {name: field[..., rows, :] for name, field in found.fields.items()}
+    labels = {name: own[rows] for name, own in found.labels.items()}
+    return Mapped(begin, found.x[:, rows], found.holds[rows], fields, labels)
 
 
 def _take_edges(holds: Bool[np.ndarray, "rows width"], row: int, grid: RasterGrid, size: int) -> None:

@@ -6,9 +6,7 @@ from jaxtyping import Bool, UInt64
 _ALL = np.uint64(2**64 - 1)
 
 
-def eroded(
-    mask: Bool[np.ndarray, "rows width"], radius: int, *, wraps: bool = False
-) -> Bool[np.ndarray, "rows width"]:
+def eroded(mask: Bool[np.ndarray, "rows width"], radius: int, *, wraps: bool = False) -> Bool[np.ndarray, "rows width"]:
     """The pixels from which no pixel that is False lies within a distance of `radius` pixels.
 
     What lies outside of the array counts as True, so that the edge of a scene is not eroded.

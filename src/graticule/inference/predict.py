@@ -1,29 +1,35 @@
 """Whole scenes: a task and a reader in, map files out, with bounded memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graticule.data.missing import may_miss, seen_pixels
-from graticule.errors import GridError, OutputError, SourceError, nearest
+from graticule.errors import CheckpointError, GridError, OutputError
+from graticule.files import remove_partial
 from graticule.grids import HealpixGrid, RasterGrid
-from graticule.grids.windows import starts
-from graticule.inference.healpix import Block, core_of, on_squares, walk_sphere, whole_faces
-from graticule.inference.layers import Layer, Probabilities, layers_of
+from graticule.inference.cleaning import Mapped
+from graticule.inference.healpix import on_squares
+from graticule.inference.layers import Layer, layers_of
+from graticule.inference.options import Format, PredictOptions
 from graticule.inference.pictures import Overview
+from graticule.inference.products import Products
 from graticule.inference.progress import tracked
-from graticule.inference.stitch import Predict, Strip, stitch
+from graticule.inference.stac import Model, fingerprint, versions, write_item
+from graticule.inference.stitch import Predict
 from graticule.inference.symmetry import d4_mean, ensemble_mean
+from graticule.inference.walk import pick_bands, walk
 from graticule.inference.writers import Write, cog_writer, fits_writer, zarr_writer
 from graticule.schema import Band, Target
 
-Format = Literal["cog", "zarr", "fits"]
+
+__all__ = ["PredictOptions", "Task", "on_any_square", "pick_bands", "predict_scene", "predictor"]
 
 
 @runtime_checkable
@@ -44,33 +50,6 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PredictOptions:
-    """How a scene is predicted and what is written.
-
-    Attributes:
-        window: side of a window; None takes 256 on rasters and 64 on HEALPix.
-        overlap: pixels that windows on a raster share (on HEALPix a quarter of the window is halo on each side).
-        batch_size: windows per step.
-        tta: mean over the eight flips and quarter turns of each window; eight times the cost.
-        probabilities: write those of each class too, as uint8 (1/250) or float32.
-        formats: "cog" for rasters, "zarr" and "fits" for HEALPix; None takes what the grid allows.
-        device: where the net runs, as torch names it.
-        overview: write `overview.npz`, the scene at a glance for the report.
-        progress: show a progress bar.
-    """
-
-    window: int | None = None
-    overlap: int = 32
-    batch_size: int = 8
-    tta: bool = False
-    probabilities: Probabilities = "none"
-    formats: tuple[Format, ...] | None = None
-    device: str = "cpu"
-    overview: bool = True
-    progress: bool = True
-
-
 def predict_scene(
     tasks: Task | Sequence[Task],
     reader: Any,
@@ -79,16 +58,19 @@ def predict_scene(
     *,
     name: str = "scene",
     truth: Mapping[str, np.ndarray] | None = None,
+    models: Sequence[Model] = (),
 ) -> list[Path]:
-    """Predict a whole scene and write its maps; nothing is left half-written.
+    """Predict a whole scene and write its maps and products; nothing is left half-written.
 
     Args:
-        tasks: one task, or several of which the mean is taken (an ensemble).
-        reader: of the scene: `grid`, `bands`, and `read(row, col, h, w)` on a raster or `cells(ids)` on HEALPix.
-        folder: where `<name>-<target>.tif`, `.zarr` and `.fits` are written, and `overview.npz`.
+        tasks: one task, or several of which the mean is taken (an ensemble), each of its own bands.
+        reader: of the scene: `grid`, `bands`, and `read(row, col, h, w)` on a raster or `cells(ids)` on HEALPix;
+            `quality(row, col, h, w)` where it is known.
+        folder: where `<name>-<target>.tif`, `.zarr` and `.fits`, the products and `overview.npz` are written.
         options: how.
         name: of the scene, the first part of each file's name.
         truth: the targets' arrays over the whole scene, where known, for the overview.
+        models: what the tasks were read from, for the record.
 
     Returns:
         The files written.
@@ -96,45 +78,138 @@ def predict_scene(
     Raises:
         GridError: if windows do not fit the scene.
         SourceError: if the scene lacks a band.
-        OutputError: if a file cannot be written, or a format does not fit the grid.
+        CheckpointError: if the tasks of an ensemble predict different targets.
+        OutputError: if a file cannot be written, or a format or product does not fit the grid.
     """
     options = options or PredictOptions()
     tasks = [tasks] if not isinstance(tasks, Sequence) else list(tasks)
-    grid, layers = reader.grid, [la for target in tasks[0].targets for la in layers_of(target, options.probabilities)]
-    bands = pick_bands(reader.bands, tasks[0].bands)
-    predict = on_any_square(tasks, options.device, options.tta)
-    files = {layer.name: _paths(folder, name, layer, grid, options.formats) for layer in layers}
-    overview = Overview(grid, tasks[0].bands, layers) if options.overview else None
-    total, pieces = _pieces(reader, grid, bands, predict, options, tasks[0].base_pixels)
+    grid, targets = reader.grid, _common_targets(tasks)
+    told = {"options": options.told(), "models": [asdict(model) for model in models], "source": _source(reader, name)}
+    layers = [
+        replace(layer, tags=layer.tags | _tags(told))
+        for target in targets
+        for layer in layers_of(target, options.probabilities)
+    ]
+    stem = folder / name.replace("/", "-")
+    maps = {layer.name: _paths(stem, layer, grid, options.formats) for layer in layers}
+    bands = union_of_bands(tasks)
+    places = pick_bands(reader.bands, bands)
+    products = Products(options.products, stem, grid, bands, targets)
+    overview = Overview(grid, bands, layers) if options.overview else None
+    item = stem.with_name(f"{stem.name}.json")
+    item.unlink(missing_ok=True)  # it says that all the rest is there
+    for path in (item, *products.paths.values(), *(path for paths in maps.values() for path in paths)):
+        remove_partial(path)
+    predict = on_any_square(tasks, options.device, options.tta, bands)
+    total, pieces = walk(reader, places, predict, options, targets, tasks[0].base_pixels)
     with ExitStack() as stack:
         writers: list[tuple[Layer, list[Write]]] = [
-            (layer, [stack.enter_context(_writer(path, grid, layer)) for path in files[layer.name]]) for layer in layers
+            (layer, [stack.enter_context(_writer(path, grid, layer)) for path in maps[layer.name]]) for layer in layers
         ]
         for piece in tracked(pieces, total, f"Predicting {name}", show=options.progress):
-            first = piece.row if isinstance(piece, Strip) else piece.start
-            maps = {}
-            for layer, writes in writers:
-                maps[layer.name] = layer.encode(piece.fields[layer.target.name], piece.seen)
-                for write in writes:
-                    write(first, maps[layer.name])
-            if overview is not None:
-                flat = first * (grid.shape[1] if isinstance(piece, Strip) else 1)
-                overview.add(flat, piece.x, piece.seen, maps)
-    written = [path for paths in files.values() for path in paths]
+            _write(piece, writers, overview, grid)
+            products.add(piece)
+    files = {
+        key if number == 0 else f"{key}-{path.suffix[1:]}": path
+        for key, paths in maps.items()
+        for number, path in enumerate(paths)
+    } | products.save(name)
+    written = list(files.values())
+    if products.has_item:
+        mark = fingerprint(models, options.told(), name)
+        told |= {"fingerprint": mark, "versions": versions()}
+        written.append(write_item(item, name, grid, files, layers, told, getattr(reader, "datetime", None)))
     if overview is not None:
         overview.save(folder / "overview.npz", truth)
         written.append(folder / "overview.npz")
     return written
 
 
-def on_any_square(tasks: Sequence[Task], device: str = "cpu", tta: bool = False) -> Predict:
-    """A predictor of square windows from tasks of any kind of grid: the mean of all, turned too if asked."""
+def _source(reader: Any, name: str) -> dict[str, str]:
+    path = getattr(reader, "path", None)
+    return {"scene": name} | ({} if path is None else {"path": str(path)})
+
+
+def _tags(told: Mapping[str, Any]) -> dict[str, str]:
+    """Where a GeoTIFF came from, as texts."""
+    models = told["models"]
+    return {
+        "SOFTWARE": " ".join(("graticule", versions()["graticule"])), "SCENE": told["source"]["scene"],
+        "MODELS": ", ".join(f"{model['run']}/{model['checkpoint']}" for model in models),
+        "WEIGHTS_SHA256": ", ".join(model["sha256"] for model in models),
+        "OPTIONS": json.dumps(told["options"]),
+    }  # fmt: skip
+
+
+def _common_targets(tasks: Sequence[Task]) -> tuple[Target, ...]:
+    """The targets, which all tasks must share.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    first, *others = [[(t.name, t.kind, [entry.name for entry in t.legend]) for t in task.targets] for task in tasks]
+    for other in others:
+        if other != first:
+            raise CheckpointError(
+                f"the checkpoints of an ensemble predict different targets, {_named(first)} and {_named(other)}; "
+                "give checkpoints of the same targets and classes."
+            )
+    return tasks[0].targets
+
+
+def _named(targets: Sequence[tuple[str, str, list[str]]]) -> str:
+    return "; ".join(f"{name} ({', '.join(classes) or kind})" for name, kind, classes in targets)
+
+
+def _write(piece: Mapped, writers: Sequence[tuple[Layer, list[Write]]], overview: Overview | None, grid: Any) -> None:
+    maps = {}
+    for layer, writes in writers:
+        if layer.is_classes:
+            maps[layer.name] = piece.labels[layer.target.name][None]
+        else:
+            maps[layer.name] = layer.encode(piece.fields[layer.target.name], piece.holds)
+        for write in writes:
+            write(piece.first, maps[layer.name])
+    if overview is not None:
+        flat = piece.first * (grid.shape[1] if piece.holds.ndim == 2 else 1)
+        overview.add(flat, piece.x, piece.holds, maps)
+
+
+def union_of_bands(tasks: Sequence[Task]) -> tuple[Band, ...]:
+    """The bands that any of the tasks needs, each once, in the order of the first."""
+    found: dict[str, Band] = {}
+    for task in tasks:
+        for band in task.bands:
+            found.setdefault(band.name, band)
+    return tuple(found.values())
+
+
+def on_any_square(
+    tasks: Sequence[Task], device: str = "cpu", tta: bool = False, bands: Sequence[Band] | None = None
+) -> Predict:
+    """A predictor of square windows from tasks of any kind of grid: the mean of all, turned too if asked.
+
+    Args:
+        tasks: of the same targets.
+        device: where they run.
+        tta: mean over the eight flips and quarter turns.
+        bands: of the windows, of which each task takes its own; all of them if None.
+    """
     predictors: list[Predict] = []
     for task in tasks:
         one = predictor(task, device)
-        predictors.append(on_squares(one) if task.grid_kind == "healpix" else one)
+        one = on_squares(one) if task.grid_kind == "healpix" else one
+        places = None if bands is None else pick_bands(bands, task.bands)
+        predictors.append(one if places is None else _of_bands(one, places))
     mean = ensemble_mean(predictors)
     return d4_mean(mean) if tta else mean
+
+
+def _of_bands(predict: Predict, places: list[int]) -> Predict:
+    def picked(x: Tensor, seen: Tensor) -> Mapping[str, Tensor]:
+        return predict(x[:, places], seen)
+
+    return picked
 
 
 def predictor(task: Task, device: str = "cpu") -> Predict:
@@ -150,75 +225,14 @@ def predictor(task: Task, device: str = "cpu") -> Predict:
     return predict
 
 
-def pick_bands(there: Sequence[Band], wanted: Sequence[Band]) -> list[int] | None:
-    """Where a scene has the bands that a task was trained on, by name; None if they are the same.
-
-    Raises:
-        SourceError: naming the band that the scene lacks.
-    """
-    names = [band.name for band in there]
-    for band in wanted:
-        if band.name not in names:
-            raise SourceError(
-                f"the scene has no band '{band.name}', which the model was trained on; {nearest(band.name, names)}"
-            )
-    places = [names.index(band.name) for band in wanted]
-    return None if places == list(range(len(names))) else places
-
-
-def _pieces(
-    reader: Any,
-    grid: Any,
-    bands: list[int] | None,
-    predict: Predict,
-    options: PredictOptions,
-    base_pixels: tuple[int, ...] | None,
-) -> tuple[int, Iterator[Strip | Block]]:
-    """How many pieces there will be, and the pieces."""
-    if isinstance(grid, HealpixGrid):
-        window = options.window or 64
-
-        def read_cells(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return _picked(reader.bands, bands, reader.cells(ids), ids >= 0)
-
-        if base_pixels is not None:
-            return 1, whole_faces(read_cells, grid, predict, base_pixels)
-        core, _ = core_of(grid, window)
-        count = -(-grid.size // (core * core * options.batch_size))
-        return count, walk_sphere(read_cells, grid, predict, window=window, batch_size=options.batch_size)
-    window = options.window or 256
-    overlap = min(options.overlap, window // 2)
-
-    def read(row: int, col: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return _picked(reader.bands, bands, *reader.read(row, col, height, width))
-
-    strips = stitch(
-        read, grid.shape, predict, window=window, overlap=overlap, batch_size=options.batch_size,
-        wraps=isinstance(grid, RasterGrid) and grid.wraps,
-    )  # fmt: skip
-    return len(starts(grid.shape[0], window, overlap)), strips
-
-
-def _picked(
-    there: Sequence[Band], places: list[int] | None, x: np.ndarray, seen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The bands at `places`; a pixel that lacks one of them counts as not seen, as in training."""
-    if places is not None:
-        x, there = x[places], [there[place] for place in places]
-    if not may_miss(there, x.dtype):
-        return x, seen
-    seen = seen & seen_pixels(x, there)
-    return np.where(seen, x, 0), seen
-
-
-def _paths(folder: Path, name: str, layer: Layer, grid: Any, formats: Sequence[Format] | None) -> list[Path]:
-    able = ("zarr", "fits") if isinstance(grid, HealpixGrid) else ("cog",)
+def _paths(stem: Path, layer: Layer, grid: Any, formats: Sequence[Format] | None) -> list[Path]:
+    able: tuple[Format, ...] = ("zarr", "fits") if isinstance(grid, HealpixGrid) else ("cog",)
     for wanted in formats or ():
         if wanted not in able:
             kind = "HEALPix" if isinstance(grid, HealpixGrid) else "a raster"
             raise OutputError(f"{kind} cannot be written as {wanted}; choose among: {', '.join(able)}.")
     suffix = {"cog": ".tif", "zarr": ".zarr", "fits": ".fits"}
-    return [folder / f"{name.replace('/', '-')}-{layer.name}{suffix[kind]}" for kind in formats or able]
+    return [stem.with_name(f"{stem.name}-{layer.name}{suffix[kind]}") for kind in formats or able]
 
 
 def _writer(path: Path, grid: Any, layer: Layer) -> Any:
