@@ -52,6 +52,22 @@ def test_stored_values_are_scaled_and_standardised_and_what_is_unseen_is_the_mea
     assert torch.allclose(found[:, 1], expected)
 
 
+def test_values_over_their_valid_range_are_clipped_and_holes_are_the_mean():
+    bands = (
+        Band("red", scale=0.1, offset=-0.1, valid_range=(-0.1, 0.5), mean=0.2),
+        Band("dem", valid_range=(-100.0, 300.0)),
+    )
+    task = DensePrediction(nn.Identity(), bands, [HEIGHT], normalisation="range")
+    x = torch.tensor([[[0, 3, 9, 3]], [[0, 300, -200, 7]]], dtype=torch.int16)[None]
+    seen = torch.tensor([[[True, True, True, False]]])
+    # 0.1 * 3 - 0.1 = 0.2 is half of -0.1..0.5; what lies beyond is clipped; a mean that is not known is 0.
+    expected = torch.tensor([[[0, 0.5, 1, 0.5]], [[0.25, 1, 0, 0]]])[None]
+    assert torch.allclose(task.normalise(x, seen), expected, atol=1e-6)
+    assert task.describe()["normalisation"] == "range"
+    with pytest.raises(ConfigError, match=r"task.normalisation is 'range' and band 'nir' has no valid range"):
+        DensePrediction(nn.Identity(), (*bands, Band("nir")), [HEIGHT], normalisation="range")
+
+
 def test_nan_where_nothing_is_seen_reaches_no_net():
     task = DensePrediction(Fixed(torch.zeros(1, 1, 2, 2)), BANDS, [HEIGHT])
     x = torch.full((1, 2, 2, 2), float("nan"))

@@ -10,6 +10,8 @@ from torch import nn
 
 from graticule.errors import CheckpointError, OutputError
 from graticule.runs import Run
+from graticule.schema import Band, LegendClass, Target
+from graticule.tasks.dense import DensePrediction
 from graticule.training.checkpoints import WholeCheckpointIO, load_task, read_checkpoint, same_file
 from worlds import raster_world
 
@@ -37,6 +39,20 @@ def test_a_task_comes_back_from_its_checkpoint_alone(trained):
     # Normalisation came from the checkpoint: a task without it predicts something else.
     task.in_scale.fill_(1.0)
     assert not torch.allclose(task.predict(batch["x"], batch["seen"])["landcover"], predicted["landcover"])
+
+
+def test_nodata_ranges_and_normalisation_travel_in_the_checkpoint(tmp_path):
+    bands = (Band("red", nodata=0.0, valid_range=(-0.1, 0.5), mean=0.1, std=0.2),)
+    legend = (LegendClass(0, "no", "#000000"), LegendClass(1, "yes", "#ffffff"))
+    task = DensePrediction(nn.Conv2d(1, 1, 1), bands, [Target("y", "binary", legend)], normalisation="range")
+    checkpoint = {"state_dict": task.state_dict()}
+    task.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "a.ckpt")
+    loaded = load_task(tmp_path / "a.ckpt", lambda config, inputs, outputs: nn.Conv2d(inputs, outputs, 1))
+    assert loaded.bands == bands
+    x, seen = torch.rand(1, 1, 3, 3), torch.rand(1, 3, 3) > 0.5
+    assert torch.equal(loaded.normalise(x, seen), task.normalise(x, seen))
+    assert loaded.normalise(x, seen).max() == 1
 
 
 def test_a_checkpoint_of_another_net_is_refused(trained):

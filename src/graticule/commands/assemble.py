@@ -20,6 +20,7 @@ from graticule.models.healpix import OnHealpix
 from graticule.runs import Run
 from graticule.tasks.dense import DensePrediction
 from graticule.training.checkpoints import load_task
+from graticule.training.exported import WEIGHTS, is_exported
 
 
 def split(config: SplitConfig, store: Store) -> Assignment:
@@ -88,7 +89,8 @@ def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] =
     return DensePrediction(
         net, datamodule.bands, datamodule.targets, losses=losses, optimizer=optim["optimizer"],
         schedule=optim["schedule"], area_weighted=task["area_weighted"], ema_decay=task["ema_decay"], grid_kind=kind,
-        config=plain, compile_net=config.trainer.compile,
+        cell_pool=task["cell_pool"], normalisation=task["normalisation"], config=plain,
+        compile_net=config.trainer.compile,
     )  # fmt: skip
 
 
@@ -111,10 +113,14 @@ def _weighed(losses: dict[str, Any] | None, datamodule: DataModule) -> dict[str,
 def checkpoint_path(run: Run, which: str) -> Path:
     """The checkpoint `best` (the last where none is ranked), `last`, an epoch's, or the file of that path or name.
 
+    An exported model has one, the best.
+
     Raises:
         CheckpointError: if there is none; of epochs only the best are kept (`callbacks.checkpoint.top_k`).
     """
     best = run.checkpoints / "best.ckpt"
+    if which == "best" and is_exported(run.folder):
+        return run.folder / WEIGHTS
     if which == "best":
         return best if best.exists() else run.last_checkpoint
     if which == "last":

@@ -137,10 +137,14 @@ class TaskConfig(Section):
     """The terms of the loss of each target. If null: cross-entropy for classes and binary targets, L1 for values."""
     values: dict[str, ValueConfig] = {}
     """How each target with values is learnt."""
+    normalisation: Literal["statistics", "range"] = "statistics"
+    """What the net sees: values less their mean by their deviation; or 0..1 over each band's valid range, clipped."""
     area_weighted: bool = False
     """Weigh each pixel by its area on the Earth in losses and validation metrics."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep a running mean of the weights with this decay, and validate and predict with it."""
+    cell_pool: Literal["mean", "max"] = "mean"
+    """Where labels are known for cells of pixels: mean of the pixels' probabilities, or maximum of their logits."""
 
 
 class OptimizerConfig(OpenSection):

@@ -14,6 +14,7 @@ from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import Sums, merge, target_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
 from graticule.tasks.cells import Pool, counted, pool_cells
+from graticule.tasks.normalisation import Normalisation, scale_and_shift
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
 from graticule.tasks.terms import Scale, entries_of, terms_of
@@ -37,6 +38,7 @@ class DensePrediction(LightningModule):
         ema_decay: keep a shadow net, the running mean of the weights with this decay, and predict with it.
         grid_kind: what the pixels lie on ("raster", "healpix", "camera"); travels in the checkpoint.
         config: plain data that travels in the checkpoint and from which the net can be built again.
+        normalisation: of the input, by statistics of the training samples or by the bands' valid ranges.
         compile_net: run the net through `torch.compile`.
         cell_pool: how the outputs of a cell's pixels become one, for targets known for cells (see `tasks.cells`).
 
@@ -46,6 +48,7 @@ class DensePrediction(LightningModule):
 
     in_scale: Tensor
     in_shift: Tensor
+    in_empty: Tensor
     out_mean: Tensor
     out_std: Tensor
 
@@ -54,6 +57,7 @@ class DensePrediction(LightningModule):
         losses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None, optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None, area_weighted: bool = False, ema_decay: float | None = None,
         grid_kind: str = "raster", config: Mapping[str, Any] | None = None, compile_net: bool = False,
+        normalisation: Normalisation = "statistics",
         cell_pool: Pool = "mean",
     ) -> None:  # fmt: skip
         super().__init__()
@@ -69,6 +73,7 @@ class DensePrediction(LightningModule):
         self.area_weighted, self.ema_decay, self.compile_net = area_weighted, ema_decay, compile_net
         self.grid_kind, self.config, self.cell_pool = grid_kind, dict(config or {}), cell_pool
         self.shadow = None if ema_decay is None else copy.deepcopy(net).requires_grad_(False)
+        self.normalisation: Normalisation = normalisation
         self._normalisation()
         self.planned: tuple[int, int] | None = None
         self.val_sums: dict[str, Sums] = {}
@@ -77,11 +82,10 @@ class DensePrediction(LightningModule):
 
     def _normalisation(self) -> None:
         """Buffers: standardised = stored * in_scale + in_shift; transformed value = output * out_std + out_mean."""
-        spread = [band.std or 1.0 for band in self.bands]
-        shift = [(band.offset - (band.mean or 0.0)) / std for band, std in zip(self.bands, spread, strict=True)]
-        scale = [band.scale / std for band, std in zip(self.bands, spread, strict=True)]
+        scale, shift, empty = scale_and_shift(self.bands, self.normalisation)
         self.register_buffer("in_scale", torch.tensor(scale, dtype=torch.float32))
         self.register_buffer("in_shift", torch.tensor(shift, dtype=torch.float32))
+        self.register_buffer("in_empty", torch.tensor(empty, dtype=torch.float32), persistent=False)
         zeros, units = zip(*(target.zero_and_unit for target in self.targets), strict=True)
         self.register_buffer("out_mean", torch.tensor(zeros))
         self.register_buffer("out_std", torch.tensor(units))
@@ -93,10 +97,12 @@ class DensePrediction(LightningModule):
         return None if faces is None else tuple(faces)
 
     def normalise(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> Float[Tensor, "b c *space"]:
-        """Stored values [b, c, *space] of any type, standardised; 0 (the mean) where nothing was seen."""
+        """Stored values [b, c, *space] of any type, normalised; each band's mean where nothing was seen."""
         axes = (-1, *[1] * (x.ndim - 2))
-        standard = x.float() * self.in_scale.view(axes) + self.in_shift.view(axes)
-        return standard if seen is None else torch.where(seen[:, None], standard, 0)
+        normal = x.float() * self.in_scale.view(axes) + self.in_shift.view(axes)
+        if self.normalisation == "range":
+            normal = normal.clamp(0, 1)
+        return normal if seen is None else torch.where(seen[:, None], normal, self.in_empty.view(axes))
 
     def forward(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> dict[str, Tensor]:
         """The net's raw output [b, k, *space] per target: logits, or standardised values."""
@@ -255,6 +261,7 @@ class DensePrediction(LightningModule):
             "losses": self.losses,
             "optimizer": self.optimizer_options,
             "schedule": self.schedule_options,
+            "normalisation": self.normalisation,
             "area_weighted": self.area_weighted,
             "ema_decay": self.ema_decay,
             "cell_pool": self.cell_pool,

@@ -3,7 +3,7 @@
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,18 @@ from graticule.errors import CheckpointError
 from graticule.files import whole_file
 from graticule.schema import band_from_dict, target_from_dict
 from graticule.tasks.dense import VERSION, DensePrediction, check_weights
+from graticule.training.exported import read_exported
 
 BuildNet = Callable[[dict[str, Any], int, int], nn.Module]
 """(config as it travels in the checkpoint, in_channels, out_channels) -> net without weights."""
 
 
-def read_tensors(path: Path | str) -> Any:
+def read_tensors(path: Path | str, plain: Collection[type] = ()) -> Any:
     """The content of a file of torch's, on the CPU: tensors and plain data only.
+
+    Args:
+        path: of the file.
+        plain: further types that are only data, such as dates.
 
     Raises:
         CheckpointError: if the file is missing, truncated or holds code.
@@ -30,7 +35,8 @@ def read_tensors(path: Path | str) -> Any:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; give a file from the `checkpoints` folder of a run.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(plain)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain data, or is damaged; nothing in it was run. "
@@ -43,11 +49,13 @@ def read_tensors(path: Path | str) -> Any:
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """The content of a checkpoint of a run.
+    """The content of a checkpoint of a run, or of an exported model's weights.
 
     Raises:
         CheckpointError: if it is missing, truncated, holds code, or is no checkpoint of this package.
     """
+    if Path(path).suffix == ".safetensors":
+        return read_exported(Path(path))
     content = read_tensors(path)
     if not isinstance(content, dict) or "graticule" not in content or "state_dict" not in content:
         raise CheckpointError(f"{path} was not written by `graticule train`; give a checkpoint of a run.")
@@ -78,6 +86,7 @@ def load_task(path: Path | str, build_net: BuildNet) -> DensePrediction:
         net, bands, targets, losses=told["losses"], optimizer=told["optimizer"], schedule=told["schedule"],
         area_weighted=told["area_weighted"], ema_decay=told["ema_decay"], grid_kind=told["grid_kind"],
         config=told["config"], cell_pool=told.get("cell_pool", "mean"),
+        normalisation=told.get("normalisation", "statistics"),
     )  # fmt: skip
     check_weights(task, content["state_dict"])
     task.load_state_dict(content["state_dict"])
