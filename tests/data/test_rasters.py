@@ -84,6 +84,38 @@ def test_what_the_file_calls_nodata_is_not_seen_in_training(folder):
     assert not expected[:, 0].any()
 
 
+def named(folder, *names):
+    for path in (folder / "images").rglob("*.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = names
+
+
+def test_bands_mean_what_their_names_and_the_options_say(folder):
+    named(folder, "nir", "snow_depth")
+    told = {"snow_depth": {"kind": "other", "unit": "m", "scale": 0.01, "valid_range": [0, 5]}}
+    store = prepare(source(folder, meanings=told), folder / "store", progress=False)
+    nir, depth = store.bands
+    assert (nir.kind, nir.valid_range, nir.scale, nir.nodata) == ("optical", (-0.1, 0.5), 1.0, 0.0)
+    assert (depth.kind, depth.unit, depth.valid_range, depth.scale) == ("other", "m", (0, 5), 0.01)
+    again = RastersSource(**store.config["source_options"])
+    assert again.bands == store.bands
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"nirr": {}}, r"source\.meanings tells of band 'nirr', which the images lack; did you mean 'nir'\?"),
+        ({"nir": {"kind": "optic"}}, r"says that band 'nir' is of kind 'optic'; did you mean 'optical'\?"),
+        ({"nir": {"range": [0, 1]}}, r"source\.meanings does not fit: Band has unknown entries \['range'\]"),
+        ({"nir": {"valid_range": [1, 0]}}, r"does not fit: band 'nir' has valid_range \(1, 0\)"),
+    ],
+)
+def test_meanings_that_do_not_fit_are_refused(folder, told, message):
+    named(folder, "nir", "red")
+    with pytest.raises(SourceError, match=message):
+        source(folder, meanings=told)
+
+
 def test_missing_floats_stay_missing_in_the_store(folder):
     """The first band lacks a column as NaN and a row as the file's nodata; the second has all values."""
     for name in ("north/a", "south/b"):

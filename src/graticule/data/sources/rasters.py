@@ -8,21 +8,24 @@ labels/a.tif  b.tif ...     one band on exactly the grid of the image of that na
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from graticule.errors import SourceError
+from graticule.data.features.bands import TABLE
+from graticule.errors import SourceError, StoreError, nearest
 from graticule.grids import Grid
 from graticule.grids.raster import RasterGrid
 from graticule.grids.windows import raster_windows
-from graticule.schema import IGNORE, Band, LegendClass, Target
+from graticule.schema import IGNORE, Band, BandKind, LegendClass, Target, band_from_dict, band_to_dict
 
-_COLOURS = "#444444 #d95f02 #1b9e77 #7570b3 #e7298a #66a61e #e6ab02 #a6761d #377eb8 #e41a1c".split()
+COLOURS = "#444444 #d95f02 #1b9e77 #7570b3 #e7298a #66a61e #e6ab02 #a6761d #377eb8 #e41a1c".split()
+"""Colours of classes that nobody has given any."""
 
 
 @contextmanager
@@ -90,11 +93,33 @@ class RasterFile:
 
 
 def file_bands(path: Path) -> tuple[Band, ...]:
-    """The bands of a file, by their descriptions (or band_1, band_2, ...), with its scales, offsets and nodata."""
+    """The bands of a file, by their descriptions (or band_1, band_2, ...), with its scales, offsets and nodata.
+
+    What a known name means (`features.bands.TABLE`) is taken over; other bands count as optical.
+    """
     with open_raster(path) as dataset:
         names = [text or f"band_{index}" for index, text in enumerate(dataset.descriptions, 1)]
         codes = zip(names, dataset.scales, dataset.offsets, dataset.nodatavals, strict=True)
-        return tuple(Band(name, scale=scale, offset=offset, nodata=nodata) for name, scale, offset, nodata in codes)
+        return tuple(
+            replace(TABLE.get(name.lower(), Band(name)), name=name, scale=scale, offset=offset, nodata=nodata)
+            for name, scale, offset, nodata in codes
+        )
+
+
+def _with_meanings(bands: Sequence[Band], meanings: Mapping[str, Mapping[str, Any]]) -> tuple[Band, ...]:
+    """The bands, changed as told."""
+    names, kinds = [band.name for band in bands], get_args(BandKind)
+    for name, told in meanings.items():
+        if name not in names:
+            raise SourceError(f"source.meanings tells of band '{name}', which the images lack; {nearest(name, names)}")
+        if told.get("kind", "other") not in kinds:
+            raise SourceError(
+                f"source.meanings says that band '{name}' is of kind '{told['kind']}'; {nearest(told['kind'], kinds)}"
+            )
+    try:
+        return tuple(band_from_dict(band_to_dict(band) | dict(meanings.get(band.name, {}))) for band in bands)
+    except (StoreError, TypeError, ValueError) as error:
+        raise SourceError(f"source.meanings does not fit: {error}") from error
 
 
 def _rasters(folder: Path) -> dict[str, Path]:
@@ -121,6 +146,8 @@ class RastersSource:
         unit: unit of the values (for height and depth).
         window: side of the windows in pixels.
         overlap: pixels that neighbouring windows share at least.
+        meanings: what bands mean, by name, where the files and the table of bands do not say it: `kind`, `unit`,
+            `valid_range`, `nodata`, `scale`, `offset`.
 
     Raises:
         SourceError: if a file is missing, damaged, without CRS, or does not fit the others.
@@ -132,19 +159,21 @@ class RastersSource:
         self, images: str, labels: str, target: str = "label",
         kind: Literal["classes", "binary", "height", "depth"] = "classes", classes: Sequence[str] = (),
         unit: str | None = None, window: int = 256, overlap: int = 0,
+        meanings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         self._options = {
             "images": images, "labels": labels, "target": target, "kind": kind, "classes": list(classes),
             "unit": unit, "window": window, "overlap": overlap,
+            "meanings": None if meanings is None else {name: dict(told) for name, told in meanings.items()},
         }  # fmt: skip
         self.images, self.labels, self.side, self.overlap = Path(images), Path(labels), window, overlap
         names = tuple(classes) or (("no", "yes") if kind == "binary" else ())
-        legend = tuple(LegendClass(i, text, _COLOURS[i % len(_COLOURS)]) for i, text in enumerate(names))
+        legend = tuple(LegendClass(i, text, COLOURS[i % len(COLOURS)]) for i, text in enumerate(names))
         self.targets = (Target(target, kind, () if kind in ("height", "depth") else legend, unit),)
         self.space: tuple[int, ...] = (window, window)
         self.paths = _rasters(self.images)
         first = next(iter(self.paths.values()))
-        self.bands = file_bands(first)
+        self.bands = _with_meanings(file_bands(first), meanings or {})
         with open_raster(first) as dataset:
             self.dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
         self._grids: dict[str, Grid] = {name: raster_grid(path) for name, path in self.paths.items()}
