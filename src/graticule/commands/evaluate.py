@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from graticule.commands.assemble import checkpoint_path, device_of, load_run_task, make_datamodule
+from graticule.commands.assemble import best_threshold, checkpoint_path, device_of, load_run_task, make_datamodule
 from graticule.commands.console import copied_to, show_guide, show_results
 from graticule.commands.evaluations import jobs_of
 from graticule.commands.naming import named_run
 from graticule.commands.photo_pictures import draw_shown
+from graticule.commands.pictures import draw_restitched
 from graticule.commands.publish import publish
 from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from
@@ -27,6 +28,7 @@ from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment
 from graticule.errors import ConfigError
 from graticule.inference.evaluate import EvaluateOptions, evaluate
+from graticule.inference.restitch import Restitch
 from graticule.runs import Run
 from graticule.tasks.dense import DensePrediction
 
@@ -82,9 +84,13 @@ def evaluate_task(
         SourceError: if the truth of whole photographs is needed and their files are not there.
         OutputError: if the results cannot be written.
     """
-    own = {"after_train", "parts", "grid", "chamfer", "pictures", "top_k", "ranking"}
+    own = {"after_train", "parts", "grid", "chamfer", "pictures", "top_k", "ranking", "restitch"}
     wanted = config.evaluate.model_dump(exclude=own)
+    if wanted["threshold"] == "best":
+        wanted["threshold"] = best_threshold(task)
     photos = _Photos(config, trusted)
+    restitch = Restitch(run.predictions / str(config.model.name), datamodule.bands, draw_restitched)
+    stitched: set[str] = set()
     folders, results = [], []
     for job in jobs_of(config.evaluate, datamodule.store, datamodule.targets, environment):
         options = EvaluateOptions(
@@ -92,9 +98,11 @@ def evaluate_task(
             device=device_of(config), progress=config.callbacks.progress,
         )  # fmt: skip
         folder = run.evaluation(job.part, job.grid)
+        restitches = config.evaluate.restitch and job.part not in stitched
+        stitched.add(job.part)
         evaluate(
             task, datamodule, job.part, folder, options, checkpoint=checkpoint.name, truth_of=photos.truth,
-            draw=draw_shown,
+            draw=draw_shown, restitch=restitch if restitches else None,
         )  # fmt: skip
         results.append(json.loads((folder / "metrics.json").read_text()))
         folders.append(folder)

@@ -1,4 +1,4 @@
-"""The pictures that go to trackers while a net trains: what was seen, what is true, what was predicted."""
+"""Pictures of what was seen, what is true and what was predicted: windows for trackers, whole scenes for the run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from torch import Tensor
 from graticule.grids.windows import morton
 from graticule.inference.layers import labels_of
 from graticule.inference.pictures import display_bands, to_rgb
+from graticule.inference.restitch import Restitched
 from graticule.reporting.figures import paint_classes, paint_values, value_limits
 from graticule.schema import IGNORE, SEEN, TARGETS, VALID, Band, Target, X
 
@@ -35,6 +36,13 @@ def draw(
         return np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
 
     return picture
+
+
+def draw_restitched(scene: Restitched) -> np.ndarray:
+    """A scene that was put together from its samples: input, truth, prediction and error, with a legend."""
+    from graticule.reporting.scenes import draw_scene  # matplotlib takes a second to import
+
+    return draw_scene(scene.name, scene.rgb, scene.truth, scene.prediction, scene.target)
 
 
 def _painted(target: Target, truth: np.ndarray, valid: np.ndarray, guess: np.ndarray) -> list[np.ndarray]:

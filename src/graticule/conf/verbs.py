@@ -37,6 +37,8 @@ class EvaluateConfig(Section):
     """
     area_weighted: bool = True
     """Weigh each pixel by its area on the Earth."""
+    restitch: bool = False
+    """Of rasters: put each scene together from its samples, as picture and GeoTIFFs in `predictions/<model>/`."""
     bootstrap: NotNegative = 1000
     """Draws of parents for the intervals; 0 gives none."""
     tta: bool = False

@@ -15,18 +15,22 @@ from graticule.data.datamodule import DataModule
 from graticule.data.splits import Part
 from graticule.files import whole_file
 from graticule.grids import parse_grid
+from graticule.inference.canvases import Canvases
 from graticule.inference.examples import Examples
-from graticule.inference.exchange import Canvas, Piece
+from graticule.inference.exchange import Canvas, Piece, check_exchangeable
 from graticule.inference.gallery import Gallery, Shown
 from graticule.inference.guide import Guide, guide_names
+from graticule.inference.object_scores import ObjectScores, named_by_darts, targets_with_objects
 from graticule.inference.photographs import Photographs, Place, TruthOf, are_photographs
 from graticule.inference.predict import Task, on_any_square
+from graticule.inference.restitch import Restitch
 from graticule.inference.samples import Samples
 from graticule.inference.stitch import Predict
 from graticule.inference.summary import plain, summarise
 from graticule.inference.tally import Tally, codes_of
 from graticule.runs import write_json
-from graticule.schema import AREA, IGNORE, INDEX, SEEN, TARGETS, VALID, Target, X
+from graticule.schema import AREA, TARGETS, VALID, Target
+from graticule.tasks.cells import counted
 
 Draw = Callable[[Shown], np.ndarray]
 """A photograph with its truth and prediction in, a picture [h, w, 3] uint8 out."""
@@ -50,6 +54,9 @@ class EvaluateOptions:
         pictures: of photographs: draw the first so many.
         top_k: of photographs: draw as many of the best, and of the worst.
         ranking: the measure by which they are.
+        threshold: of binary targets: positive is p >= threshold.
+        objects: count objects, on the store's windows or on scenes of rasters: those of binary targets (None), of
+            classes too (True), none (False).
         device: where the net runs, as torch names it.
         progress: show a progress bar.
     """
@@ -65,6 +72,8 @@ class EvaluateOptions:
     pictures: int = 0
     top_k: int = 0
     ranking: str | None = None
+    threshold: float = 0.5
+    objects: bool | None = None
     device: str = "cpu"
     progress: bool = True
 
@@ -79,6 +88,7 @@ def evaluate(
     checkpoint: str = "",
     truth_of: TruthOf | None = None,
     draw: Draw | None = None,
+    restitch: Restitch | None = None,
 ) -> dict[str, Any]:
     """Evaluate one part of a split and write `metrics.json`, `sums.npz` and `examples.npz`.
 
@@ -94,12 +104,13 @@ def evaluate(
         checkpoint: what the numbers belong to, noted in `metrics.json`.
         truth_of: of photographs: the truth of a whole one, needed on other grids than the store's.
         draw: of photographs: makes the pictures.
+        restitch: of rasters: writes each scene, put together from its samples.
 
     Returns:
         The content of `metrics.json`.
 
     Raises:
-        GridError: if the grid cannot be parsed.
+        GridError: if the grid cannot be parsed, or scenes without a place are to be brought onto another.
         OutputError: if a file cannot be written.
     """
     options = options or EvaluateOptions()
@@ -109,6 +120,7 @@ def evaluate(
     constants = {t.name: float(t.mean or 0.0) for t in datamodule.targets if t.kind in ("height", "depth")}
     tally = Tally(samples.targets, {t.name: constants[t.name] for t in samples.targets if t.name in constants})
     examples = Examples(options.examples, datamodule.bands, samples.targets)
+    objects = _object_scores(samples, options)
     predict = on_any_square(tasks, options.device, options.tta)
     further: dict[str, Any] = {}
     if are_photographs(datamodule.store):
@@ -117,25 +129,48 @@ def evaluate(
         )
         further = _on_photographs(samples, predict, tally, examples, options, photos, checkpoint, folder, draw)
     elif options.grid == "store":
-        _on_store(samples, predict, tally, examples, options)
+        _on_store(samples, predict, tally, examples, options, objects, restitch)
     else:
         other = None if options.grid == "scene" else parse_grid(options.grid)
-        for _, canvas in _canvases(samples, predict, examples, options):
+        if other is not None:
+            check_exchangeable(datamodule.store.scenes, options.grid)
+        for row, canvas in _canvases(samples, predict, examples, options, restitch.keep if restitch else ()):
+            if restitch is not None:
+                restitch.add(samples.scene(row), canvas)
+            if objects.targets:
+                objects.add(canvas.fields, canvas.truth, canvas.blended() > 0, canvas.pairs)
             for piece in canvas.pieces(other):
                 _add(tally, piece, options.area_weighted, grid_changed=other is not None)
-    return _write(samples, tally, examples, folder, options, checkpoint, began, further)
+    return _write(samples, tally, objects, examples, folder, options, checkpoint, began, further)
+
+
+def _object_scores(samples: Samples, options: EvaluateOptions) -> ObjectScores:
+    """For the targets whose objects are counted; none on the sphere, on photographs, and on other grids."""
+    store, on = samples.store, {"store": "windows", "scene": "scenes"}.get(options.grid)
+    counts = on is not None and not samples.is_sphere and not are_photographs(store)
+    targets = targets_with_objects(samples.targets, options.objects) if counts else ()
+    return ObjectScores(targets, store.space, options.threshold, "scenes" if on == "scenes" else "windows")
 
 
 def _title(samples: Samples, options: EvaluateOptions) -> str:
     return f"Evaluating {samples.part} on {options.grid}"
 
 
-def _on_store(samples: Samples, predict: Predict, tally: Tally, examples: Examples, options: EvaluateOptions) -> None:
+def _on_store(
+    samples: Samples, predict: Predict, tally: Tally, examples: Examples, options: EvaluateOptions,
+    objects: ObjectScores, restitch: Restitch | None,
+) -> None:  # fmt: skip
+    canvases = Canvases(samples, restitch.keep) if restitch else None
     regions = {row: samples.pairs[pair][1] for row, pair in samples.pair_of.items()}
     for batch, predictions in samples.predicted(predict, _title(samples, options), options.progress):
         weight = {t.name: batch[AREA] for t in samples.targets} if options.area_weighted else None
-        tally.add(predictions, batch[TARGETS], batch[VALID], weight, samples.codes(batch))
+        valid = {t.name: counted(batch[VALID][t.name], t.cell) for t in samples.targets}
+        tally.add(predictions, batch[TARGETS], valid, weight, samples.codes(batch))
         examples.add(batch, predictions, regions)
+        objects.add_windows(batch, predictions, samples.pair_of)
+        if canvases is not None and restitch is not None:
+            for row, canvas in canvases.add(batch, predictions):
+                restitch.add(samples.scene(row), canvas)
 
 
 def _on_photographs(
@@ -146,7 +181,8 @@ def _on_photographs(
     guide = Guide(samples.targets, tally.constants, photos.base_pixels, options.chamfer)
     drawn = (options.pictures, options.top_k) if draw else (0, 0)
     gallery = Gallery(*drawn, options.ranking, samples.targets, samples.datamodule.bands)
-    for row, canvas in _canvases(samples, predict, examples, options, keep_x=gallery.is_open):
+    bands = range(len(samples.datamodule.bands)) if gallery.is_open else ()
+    for row, canvas in _canvases(samples, predict, examples, options, bands):
         photo = photos.exchange(samples.canvas(row), samples.scene(row), canvas)
         for piece in photo.pieces(samples.pair_of[row], samples.targets):
             _add(tally, piece, options.area_weighted, grid_changed=False)
@@ -168,34 +204,14 @@ def _rounded(chamfer: dict[str, dict[str, float]]) -> dict[str, Any]:
 
 
 def _canvases(
-    samples: Samples, predict: Predict, examples: Examples, options: EvaluateOptions, *, keep_x: bool = False
+    samples: Samples, predict: Predict, examples: Examples, options: EvaluateOptions, keep: Sequence[int] = ()
 ) -> Iterator[tuple[int, Canvas]]:
     """The scenes (of photographs, each) one after the other, as the store has them: a row of each, and its canvas."""
     regions = {row: samples.pairs[pair][1] for row, pair in samples.pair_of.items()}
-    last = {samples.canvas(row): row for row in samples.rows.tolist()}
-    canvases: dict[str, Canvas] = {}
+    canvases = Canvases(samples, keep)
     for batch, predictions in samples.predicted(predict, _title(samples, options), options.progress):
         examples.add(batch, predictions, regions)
-        fields = {name: samples.from_square(values.float().cpu().numpy()) for name, values in predictions.items()}
-        truth = {}
-        for target in samples.targets:
-            kept = batch[TARGETS][target.name].numpy().astype(np.uint8 if target.is_categorical else np.float32)
-            kept[~batch[VALID][target.name].numpy()] = IGNORE if target.is_categorical else np.nan
-            truth[target.name] = samples.from_square(kept)
-        seen = samples.from_square(batch[SEEN].numpy())
-        x = samples.from_square(batch[X].numpy()) if keep_x else None
-        for slot, row in enumerate(batch[INDEX].tolist()):
-            if row < 0:
-                continue
-            name = samples.canvas(row)
-            if name not in canvases:
-                canvases[name] = Canvas(samples.store.scenes[samples.scene(row)], samples.store.space, samples.targets)
-            field, known = ({name: values[slot] for name, values in group.items()} for group in (fields, truth))
-            canvases[name].add(
-                samples.place(row), field, known, seen[slot], samples.pair_of[row], None if x is None else x[slot]
-            )
-            if row == last[name]:
-                yield row, canvases.pop(name)
+        yield from canvases.add(batch, predictions)
 
 
 def _add(tally: Tally, piece: Piece, area_weighted: bool, *, grid_changed: bool) -> None:
@@ -219,8 +235,8 @@ def _add(tally: Tally, piece: Piece, area_weighted: bool, *, grid_changed: bool)
 
 
 def _write(
-    samples: Samples, tally: Tally, examples: Examples, folder: Path, options: EvaluateOptions, checkpoint: str,
-    began: float, further: dict[str, Any],
+    samples: Samples, tally: Tally, objects: ObjectScores, examples: Examples, folder: Path,
+    options: EvaluateOptions, checkpoint: str, began: float, further: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """The three files of an evaluation; `metrics.json` last, since it is what tells that the others are there."""
     targets: dict[str, Any] = {}
@@ -228,9 +244,11 @@ def _write(
     for target in samples.targets:
         entry, sums = summarise(
             tally, target, samples.pairs, draws=options.bootstrap, seed=options.seed,
-            majority=_majority(samples.datamodule, target),
+            majority=_majority(samples.datamodule, target), threshold=options.threshold,
         )  # fmt: skip
-        targets[target.name] = entry
+        targets[target.name] = entry | objects.entry(
+            target, samples.pairs, draws=options.bootstrap, seed=options.seed
+        )  # fmt: skip
         arrays |= {f"{target.name}/{name}": values for name, values in sums.items()}
     first: dict[str, Any] = next(iter(targets.values()), {})
     content = {
@@ -242,6 +260,7 @@ def _write(
         "targets": targets,
         "baseline": first.get("baseline", {}),
         "pixels": first.get("pixels", 0),
+        "darts": named_by_darts(samples.part, targets),
         **further,
         "seconds": round(time.perf_counter() - began, 3),
     }

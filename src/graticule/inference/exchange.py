@@ -5,11 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
+from graticule.errors import GridError
 from graticule.grids import Grid, RasterGrid, ramp, resampler
 from graticule.schema import IGNORE, Target
+from graticule.tasks.cells import counted
 
 _IN_MEMORY = 2**30
 _PIECE = 2**20
@@ -40,11 +43,12 @@ class Canvas:
         grid: of the scene.
         space: shape of a sample.
         targets: what is predicted.
+        overlaps: whether samples lie over each other; if none does, each comes back to the last bit.
     """
 
-    def __init__(self, grid: Grid, space: tuple[int, ...], targets: tuple[Target, ...]) -> None:
+    def __init__(self, grid: Grid, space: tuple[int, ...], targets: tuple[Target, ...], overlaps: bool = True) -> None:
         self.grid, self.targets = grid, targets
-        self.taper = _taper(space)
+        self.taper = _taper(space) if overlaps else np.ones(space)
         self.weight = _array(grid.shape)
         self.pairs = np.full(grid.shape, -1, np.int32)
         self.fields: dict[str, np.ndarray] = {}
@@ -118,6 +122,7 @@ class Canvas:
             unknown = self.truth[name] == IGNORE if target.is_categorical else np.isnan(self.truth[name])
             known = (self.weight > 0) & ~unknown
             if grid is None:
+                known = counted(torch.from_numpy(known)[None], target.cell)[0].numpy()
                 fields[name], truth[name], valid[name] = self.fields[name], self.truth[name], known
                 share[name] = np.broadcast_to(np.float32(1), known.shape)
             else:
@@ -128,6 +133,20 @@ class Canvas:
             nearest = resampler(self.grid, grid, "nearest").nearest
             pairs = _nearest_known(self.grid, grid, self.pairs, nearest)
         yield from cut(target_grid, self.targets, fields, truth, valid, share, pairs)
+
+
+def check_exchangeable(scenes: Mapping[str, Grid], wanted: str) -> None:
+    """Refuse to bring scenes in a plane of unknown place onto another grid.
+
+    Raises:
+        GridError: naming such a scene.
+    """
+    for name, grid in scenes.items():
+        if isinstance(grid, RasterGrid) and grid.is_local:
+            raise GridError(
+                f"scene '{name}' has no place on the Earth, so it cannot be evaluated on {wanted}; "
+                "take evaluate.grid=store or evaluate.grid=scene."
+            )
 
 
 def cut(

@@ -17,8 +17,11 @@ _COLOUR_NAMES = (("red", "b04", "b4"), ("green", "b03", "b3"), ("blue", "b02", "
 
 
 def display_bands(bands: Sequence[Band]) -> list[int]:
-    """Positions of red, green and blue by name (`red`, or Sentinel-2's `B04` ...); else the first three bands."""
-    names = [band.name.lower() for band in bands]
+    """Positions of red, green and blue by name (`red`, or Sentinel-2's `B04` ...); else the first three bands.
+
+    The last part of a name counts, as in `S2_1_B04`, and of several bands the first.
+    """
+    names = [band.name.lower().rpartition("_")[2] for band in bands]
     found = [next((names.index(name) for name in choices if name in names), None) for choices in _COLOUR_NAMES]
     known = [place for place in found if place is not None]
     return known if len(known) == 3 else [min(number, len(bands) - 1) for number in range(3)]
@@ -38,7 +41,15 @@ def to_rgb(x: Num[np.ndarray, "*n 3 h w"], seen: Bool[np.ndarray, "*n h w"]) -> 
 
 
 def overview_grid(grid: Grid) -> RasterGrid:
-    """The plate carrée of at most 360 x 720 pixels that holds a grid: of the whole Earth, or of its surroundings."""
+    """The plate carrée of at most 360 x 720 pixels that holds a grid: of the whole Earth, or of its surroundings.
+
+    Of a raster without a place every so many of its own pixels.
+    """
+    if isinstance(grid, RasterGrid) and grid.is_local:
+        step = _step(grid)
+        a, b, c, d, e, f = grid.transform
+        size = (-(-grid.height // step), -(-grid.width // step))
+        return RasterGrid(*size, (step * a, step * b, c, step * d, step * e, f), grid.crs)
     if isinstance(grid, HealpixGrid) and grid.parents is None:
         return RasterGrid.global_(0.5)
     west, south, east, north = grid.footprint().bounds  # type: ignore[attr-defined]
@@ -49,13 +60,25 @@ def overview_grid(grid: Grid) -> RasterGrid:
     return RasterGrid(height, width, (step, 0.0, west, 0.0, -step, north), "EPSG:4326")
 
 
+def _step(grid: RasterGrid) -> int:
+    return max(-(-grid.height // HEIGHT), -(-grid.width // WIDTH))
+
+
+def _nearest(grid: Grid, coarse: RasterGrid) -> np.ndarray:
+    """Flat positions in a grid of the pixels of its overview; -1 for those outside."""
+    if isinstance(grid, RasterGrid) and grid.is_local:
+        rows, columns = (np.arange(0, side, _step(grid)) for side in grid.shape)
+        return (rows[:, None] * grid.width + columns).reshape(-1)
+    return grid.locate(*coarse.lonlat()).reshape(-1)
+
+
 class Overview:
     """Collects a scene's map at the overview's pixels (the nearest ones) while it passes in pieces."""
 
     def __init__(self, grid: Grid, bands: Sequence[Band], layers: Sequence[Layer]) -> None:
         self.grid, self.source_size = overview_grid(grid), grid.size
-        self.place = grid.locate(*self.grid.lonlat()).reshape(-1)
-        self.display, self.layers = display_bands(bands), [layer for layer in layers if len(layer.bands) == 1]
+        self.place = _nearest(grid, self.grid)
+        self.display, self.layers = display_bands(bands), [layer for layer in layers if layer.is_main]
         self.order = np.argsort(self.place, kind="stable")
         self.sorted = self.place[self.order]
         self.x: np.ndarray | None = None
