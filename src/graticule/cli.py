@@ -53,7 +53,9 @@ examples:
   graticule prepare experiment=earth_small                  the built-in Earth
   graticule prepare experiment=earth source.grid=healpix:256
   graticule prepare source=rasters source.images=images source.labels=labels 'source.classes=[water,land]'
-  graticule prepare source=woodscape source.root=woodscape source.grid=healpix:256""",
+  graticule prepare source=woodscape source.root=woodscape source.grid=healpix:256
+  graticule prepare source=scenes source.scenes=images source.labels=labels.gpkg prepare.workers=4
+  graticule prepare experiment=slumps source.scenes=more --append      new scenes into the store that is there""",
     ),
     "train": Verb(
         "train a net on a store and evaluate it",
@@ -135,6 +137,37 @@ examples:
   graticule predict RUN scenes/new.tif predict.probabilities=uint8
   graticule predict RUN photo.png --calibration FV.json     a photograph: classes or depth on it and on the sphere
   graticule predict RUN 00000_FV                            one of its source""",
+    ),
+    "test": Verb(
+        "measure a run on the test part: pixels and objects of whole scenes",
+        "graticule test RUN [key=value ...]",
+        """The same as `graticule evaluate RUN 'evaluate.parts=[test]' evaluate.grid=scene`: what overlapping windows
+predict is blended on their scene first, so that no object is cut. Words may say otherwise.
+
+examples:
+  graticule test runs/_runs/mossy-fjord-27-ab12cd34
+  graticule test RUN evaluate.threshold=best                the threshold that scored best in validation""",
+    ),
+    "export": Verb(
+        "write a run's model as a folder to be given away",
+        "graticule export RUN [--to FOLDER] [--format FORMAT ...]",
+        """Writes weights as safetensors, and bands, classes, grid and normalisation as JSON; with --format onnx or torch
+also a program that takes stored values and gives probabilities, checked against the run's. `graticule predict FOLDER
+SCENE` takes the folder for a run.
+
+examples:
+  graticule export runs/_runs/mossy-fjord-27-ab12cd34
+  graticule export RUN --to models/slumps --format onnx --format torch""",
+    ),
+    "convert": Verb(
+        "make a model of a checkpoint that DARTS wrote",
+        "graticule convert CHECKPOINT --out FOLDER",
+        """Reads a checkpoint of Lightning, or one that DARTS converted, without running anything in it, and writes its net
+as `graticule export` does.
+
+examples:
+  graticule convert epoch=42.ckpt --out models/slumps
+  graticule convert RTS_v6.ckpt --out models/rts --target rts --format onnx""",
     ),
     "mlflow": Verb(
         "start the server that shows the runs tracked by MLflow",
@@ -285,9 +318,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         _add_tuning(parser)
     if name == "prepare":
         parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")
+        parser.add_argument("--append", action="store_true", help="add the scenes that a store lacks")
+    if name in ("export", "convert"):
+        _add_exporting(parser, name)
     if name in ("evaluate", "resume"):
         _add_config(parser, "a .py file that names the run and what may change; words win over it")
-    if name in ("evaluate", "predict", "resume"):
+    if name in ("evaluate", "test", "predict", "resume", "export"):
         default = "last" if name == "resume" else "best"
         told = f"best, last, the number of an epoch, or the path of a checkpoint ({default})"
         parser.add_argument(
@@ -319,6 +355,17 @@ def _add_serving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=5000, metavar="N", help="port to listen on (5000)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that answer (1)")
+
+
+def _add_exporting(parser: argparse.ArgumentParser, name: str) -> None:
+    told = "the folder to make" + (" (export in the run's folder)" if name == "export" else "")
+    parser.add_argument("--to", "--out", dest="to", type=Path, metavar="FOLDER", help=told)
+    formats = ("safetensors", "onnx", "torch")
+    parser.add_argument("--format", action="append", choices=formats, default=[], help="beside safetensors; repeatable")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the windows that programs are made with (128)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
+    if name == "convert":
+        parser.add_argument("--target", default="slump", metavar="NAME", help="what it predicts (slump)")
 
 
 def _add_generating(parser: argparse.ArgumentParser) -> None:

@@ -97,7 +97,7 @@ def sweep(path: Path) -> None:
     Where a process was killed between taking an old folder away and putting the new one there, the old one comes back.
     """
     left = re.compile(rf"\.{re.escape(path.name)}-[0-9a-f]{{8}}\.(partial|old)")
-    for entry in sorted(path.parent.glob(f".{glob.escape(path.name)}-*")):
+    for entry in sorted(path.parent.glob(f".{escape(path.name)}-*")):
         if left.fullmatch(entry.name) is None:
             continue
         if entry.suffix == ".old" and not path.exists():

@@ -26,6 +26,7 @@ SOURCES = {
     "dfc2021": "graticule.data.sources.dfc2021:DFC2021Source",
     "earth": "graticule.data.sources.earth:EarthSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
+    "scenes": "graticule.data.sources.scenes:ScenesSource",
     "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",
     "woodscape": "graticule.data.sources.woodscape:WoodScapeSource",
 }

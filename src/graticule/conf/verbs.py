@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from graticule.conf.sections import NotNegative, Positive, Section
+from graticule.conf.sections import NotNegative, Positive, Section, Share
 from graticule.errors import without_password
 
 Part = Literal["train", "val", "test"]
@@ -18,6 +18,8 @@ class PrepareConfig(Section):
 
     workers: Positive = 1
     """Processes that prepare scenes side by side, on a local Dask cluster; 1 works in this process."""
+    codec: Literal["none", "zstd"] = "none"
+    """`none` reads at the speed of a memcpy; `zstd` makes the store smaller."""
     dask: str | None = None
     """Address of the scheduler of a Dask cluster that is there already, such as tcp://HOST:8786; it does the work."""
 
@@ -39,6 +41,10 @@ class EvaluateConfig(Section):
     """Weigh each pixel by its area on the Earth."""
     restitch: bool = False
     """Of rasters: put each scene together from its samples, as picture and GeoTIFFs in `predictions/<model>/`."""
+    threshold: Share | Literal["best"] = 0.5
+    """Of binary targets: positive is a probability of at least this; `best`: what scored best in validation."""
+    objects: bool | None = None
+    """Count objects, on the grids `store` and `scene` of rasters: of binary targets if null, of classes too if true."""
     bootstrap: NotNegative = 1000
     """Draws of parents for the intervals; 0 gives none."""
     tta: bool = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from rich.console import Console
@@ -13,6 +13,7 @@ from graticule.data.store import Store, StoreWriter
 from graticule.grids import Grid, HealpixGrid, RasterGrid
 from graticule.schema import Band, Target
 
+T = TypeVar("T")
 Sample = tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]
 """`x` [bands, *space], the targets' arrays by name ([*space] each), and the metadata row (see `StoreWriter.append`)."""
 
@@ -131,25 +132,25 @@ def prepare(
         codec=codec,
     )
     with writer:
-        for x, arrays, row in _counted(source.samples(), source.n_samples, f"Preparing {path.name}", progress):
+        for x, arrays, row in counted(source.samples(), source.n_samples, f"Preparing {path.name}", progress):
             writer.append(x, arrays, row)
     return Store.open(path)
 
 
-def _counted(samples: Iterator[Sample], total: int | None, title: str, show: bool) -> Iterator[Sample]:
-    """The samples, told as they pass: a bar on a terminal, else a line at every tenth."""
+def counted(items: Iterator[T], total: int | None, title: str, show: bool, what: str = "samples") -> Iterator[T]:
+    """The items, told as they pass: a bar on a terminal, else a line at every tenth."""
     console = Console(stderr=True)
     if not show:
-        yield from samples
+        yield from items
     elif console.is_terminal:
         columns: Sequence[Any] = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-            yield from bar.track(samples, total=total, description=title)
+            yield from bar.track(items, total=total, description=title)
     else:
         step = max(1, (total or 1000) // 10)
         count = 0
-        for count, sample in enumerate(samples, 1):
-            yield sample
+        for count, item in enumerate(items, 1):
+            yield item
             if count % step == 0:
                 console.print(f"{title}: {count}" + (f" of {total}" if total else ""), highlight=False)
-        console.print(f"{title}: {count} samples written", highlight=False)
+        console.print(f"{title}: {count} {what} written", highlight=False)

@@ -59,7 +59,7 @@ class ShardWriter:
         """Write one sample of the declared shape and type."""
         if self._shard is None:
             path = _shard_path(self.folder, self.count // self.per_shard, len(self.shape))
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._shard = path.open("wb")
         encoded = _encode(np.ascontiguousarray(sample, dtype=self.dtype), self.codec)
         self._table.append((self._shard.tell(), memoryview(encoded).nbytes))
@@ -67,6 +67,29 @@ class ShardWriter:
         self.count += 1
         if self.count % self.per_shard == 0:
             self._finish_shard(self.per_shard)
+
+    def link(self, folder: Path) -> int:
+        """Begin with the full shards of another array of the same layout, by hard links: nothing is copied.
+
+        Shard files are never changed once they are written, so both arrays may share them.
+
+        Returns:
+            The number of samples that this array now begins with; 0 where the layouts differ or links are impossible.
+        """
+        try:
+            meta = json.loads((folder / "zarr.json").read_text())
+            same = meta["chunk_grid"]["configuration"]["chunk_shape"] == [self.per_shard, *self.shape]
+            plain = [codec["name"] for codec in meta["codecs"][0]["configuration"]["codecs"]] == ["bytes"]
+            if not same or plain != (self.codec == "none") or self.count:
+                return 0
+            for shard in range(meta["shape"][0] // self.per_shard):
+                path = _shard_path(self.folder, shard, len(self.shape))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(_shard_path(folder, shard, len(self.shape)), path)
+                self.count += self.per_shard
+        except (OSError, KeyError, ValueError):  # no such links on this file system: what follows is copied
+            pass
+        return self.count
 
     def close(self) -> None:
         """Finish the last shard and write the array's metadata."""

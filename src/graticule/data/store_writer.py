@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas
 import numpy as np
+import pandas
 import tomli_w
 
 from graticule.data.missing import has_value, may_miss
@@ -18,6 +19,10 @@ from graticule.files import whole_folder
 from graticule.grids import Grid
 from graticule.schema import IGNORE, Band, Target, band_to_dict, target_to_dict
 
+if TYPE_CHECKING:
+    from graticule.data.store import Store
+
+LABELS = "labels.geojson"
 FORMAT = 1
 """Version of the layout, kept in `config.toml`."""
 
@@ -51,6 +56,7 @@ class StoreWriter:
         space: shape of a sample's pixels: (h, w), or (cells,) on HEALPix.
         dtype: type of `x`, as the sensor gave it.
         overwrite: replace a folder that exists (in one step, at the end).
+        labels: the vector labels in longitude and latitude, where there are any.
         codec: `none` reads at the speed of a memcpy; `zstd` makes the store smaller.
     """
 
@@ -58,11 +64,13 @@ class StoreWriter:
         self, path: Path | str, *, bands: Sequence[Band], targets: Sequence[Target], scenes: Mapping[str, Grid],
         window: Mapping[str, Any], source: str, source_options: Mapping[str, Any], space: Sequence[int],
         dtype: Any, overwrite: bool = False, codec: Codec = "none",
+        labels: geopandas.GeoDataFrame | None = None,
     ) -> None:  # fmt: skip
         self.path = Path(path)
         self.bands, self.targets, self.scenes = tuple(bands), tuple(targets), dict(scenes)
         self.space, self.dtype, self.codec = tuple(space), np.dtype(dtype), codec
         self._overwrite = overwrite
+        self._labels = [] if labels is None else [labels]
         self._origin = {"source": source, "source_options": dict(source_options), "window": dict(window)}
         self._stack = ExitStack()
         self._arrays: dict[str, ShardWriter] = {}
@@ -97,6 +105,28 @@ class StoreWriter:
         for target in self.targets:
             self._arrays[target.array].append(arrays[target.array])
         self._rows.append(self._metadata_row(arrays, row))
+
+    def extend(self, store: "Store") -> None:
+        """Add all samples of another store, in order, with its scenes and labels.
+
+        What fills whole shards is not copied where this one is still empty, see `ShardWriter.link`.
+
+        Raises:
+            StoreError: if its bands, targets, shape or type are others.
+        """
+        for what in ("bands", "targets", "space", "dtype"):
+            if getattr(store, what) != getattr(self, what):
+                raise StoreError(
+                    f"{store.path} has other {what} than what is added to it ({getattr(store, what)} and "
+                    f"{getattr(self, what)}); prepare everything anew with --overwrite."
+                )
+        for name, writer in self._arrays.items():
+            for index in range(writer.link(store.path / "data.zarr" / name), len(store)):
+                writer.append(store.read([index], arrays=[name])[name][0])
+        self._rows += store.metadata.to_dict("records")
+        self.scenes = store.scenes | self.scenes
+        if (store.path / LABELS).is_file():
+            self._labels.append(geopandas.read_file(store.path / LABELS))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -137,6 +167,9 @@ class StoreWriter:
             writer.close()
         table = geopandas.GeoDataFrame(self._rows, geometry="geometry", crs="EPSG:4326")
         table.to_parquet(self._folder / "metadata.parquet")
+        if self._labels:
+            together = geopandas.GeoDataFrame(pandas.concat(self._labels, ignore_index=True), crs="EPSG:4326")
+            together.to_file(self._folder / LABELS, driver="GeoJSON", RFC7946="YES", engine="pyogrio")
         (self._folder / "config.toml").write_text(tomli_w.dumps(self._config()))
 
     def _config(self) -> dict[str, Any]:
