@@ -49,7 +49,7 @@ class Extent:
 
     def add(self, row: int, holds: Bool[np.ndarray, "rows width"]) -> None:
         """Take the rows from `row` on."""
-        self.outlines.add(row, holds)
+        self.outlines.add(row, holds.astype(np.int32))
         self.pixels += int(np.count_nonzero(holds))
         self.area += float(np.nansum(self.ground.rows(row, len(holds)), where=holds))
 
