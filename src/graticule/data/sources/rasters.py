@@ -26,7 +26,6 @@ from graticule.schema import IGNORE, Band, BandKind, LegendClass, Target, band_f
 
 COLOURS = "#444444 #d95f02 #1b9e77 #7570b3 #e7298a #66a61e #e6ab02 #a6761d #377eb8 #e41a1c".split()
 """Colours of classes that nobody has given any."""
-"""Colours of classes that nobody has given any."""
 
 
 @contextmanager
