@@ -36,12 +36,14 @@ VERBS = {
         """fisheye: streets of boxes, ray-cast through four fisheye lenses: photographs, labels, calibrations and (for
 synwoodscape) depth, with the folders and formats of WoodScape.
 dfc2021: land with towns, some lit at night, seen by four sensors: tiles with the files of IEEE GRSS DFC2021 DSE.
+slumps: tundra with thaw slumps: scenes of Sentinel-2 and PLANET, labels, heights, trends, regions.
 The same seed gives the same files.
 
 examples:
   graticule generate fisheye --root street --images 40 --size 322x428
   graticule generate fisheye --root street --kind woodscape --seed 7
-  graticule generate dfc2021 --root tiles --tiles 6""",
+  graticule generate dfc2021 --root tiles --tiles 6
+  graticule generate slumps --root tundra --scenes 24 --regions 4""",
     ),
     "prepare": Verb(
         "write a source's samples to a store",
@@ -369,10 +371,12 @@ def _add_exporting(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_generating(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("fisheye", "dfc2021"), help="photographs of a car's cameras, or tiles of land")
+    parser.add_argument("what", choices=("fisheye", "dfc2021", "slumps"), help="which kind of data")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the folder to make")
     parser.add_argument("--images", type=int, default=40, metavar="N", help="photographs, four of each instant (40)")
     parser.add_argument("--kind", choices=("synwoodscape", "woodscape"), default="synwoodscape", help="whose classes")
+    parser.add_argument("--scenes", type=int, default=24, metavar="N", help="of slumps: scenes of each sensor (24)")
+    parser.add_argument("--regions", type=int, default=4, metavar="N", help="of slumps: regions, up to six (4)")
     parser.add_argument("--tiles", type=int, default=6, metavar="N", help="tiles of 180 MB each (6)")
     told = "of photographs height x width (966x1280); of images of tiles their side (800, as published)"
     parser.add_argument("--size", metavar="PIXELS", help=told)

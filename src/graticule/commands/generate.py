@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"no folder was given; name the one to make: graticule generate {arguments.what} --root FOLDER."
         )
-    tell({"fisheye": _fisheye, "dfc2021": _dfc2021}[arguments.what](arguments))
+    tell({"fisheye": _fisheye, "dfc2021": _dfc2021, "slumps": _slumps}[arguments.what](arguments))
     print(arguments.root)
 
 
@@ -43,3 +43,12 @@ def _dfc2021(arguments: argparse.Namespace) -> str:
         raise ConfigError(f"--size is '{side}'; it must be the side of the images in pixels, 800 as published.")
     names = write_tiles(arguments.root, tiles=arguments.tiles, seed=arguments.seed, side=int(side))
     return f"{len(names)} simulated tiles in the layout of DFC2021 DSE:"
+
+
+def _slumps(arguments: argparse.Namespace) -> str:
+    from graticule.data.slumps_files import write_slumps
+
+    names = write_slumps(
+        arguments.root, scenes=arguments.scenes, regions=arguments.regions, seed=arguments.seed
+    )  # fmt: skip
+    return f"{len(names)} simulated scenes of Sentinel-2 and as many of PLANET, with labels, heights and trends:"
