@@ -153,9 +153,9 @@ examples:
     "export": Verb(
         "write a run's model as a folder to be given away",
         "graticule export RUN [--to FOLDER] [--format FORMAT ...]",
-        """Writes weights as safetensors, and bands, classes, grid and normalisation as JSON; with --format onnx or torch
-also a program that takes stored values and gives probabilities, checked against the run's. `graticule predict FOLDER
-SCENE` takes the folder for a run.
+        """Writes weights as safetensors, and bands, classes, grid and normalisation as JSON; with --format onnx or
+torch also a program that takes stored values and gives probabilities, checked against the run's. `graticule predict
+FOLDER SCENE` takes the folder for a run.
 
 examples:
   graticule export runs/_runs/mossy-fjord-27-ab12cd34
@@ -164,8 +164,8 @@ examples:
     "convert": Verb(
         "make a model of a checkpoint that DARTS wrote",
         "graticule convert CHECKPOINT --out FOLDER",
-        """Reads a checkpoint of Lightning, or one that DARTS converted, without running anything in it, and writes its net
-as `graticule export` does.
+        """Reads a checkpoint of Lightning, or one that DARTS converted, without running anything in it, and writes its
+net as `graticule export` does.
 
 examples:
   graticule convert epoch=42.ckpt --out models/slumps

@@ -12,7 +12,7 @@ from graticule.cli import main
 from graticule.conf.compose import Request, compose
 
 SHORT = ["split.total_folds=2", "crossval.n_folds=1", "crossval.n_randoms=1", "callbacks.progress=false",
-         "trainer.limit_val_batches=1", "callbacks.pictures.every_n_epochs=9", "evaluate.examples=0",
+         "trainer.limit_val_batches=1", "callbacks.pictures.every_n_validations=9", "evaluate.examples=0",
          "evaluate.bootstrap=0", "trainer.limit_train_batches=1"]  # fmt: skip
 TUNE = ["tune", *TINY, *SHORT]
 

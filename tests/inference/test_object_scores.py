@@ -71,4 +71,4 @@ def test_curves_and_names_of_darts_are_in_the_result(datamodule, tmp_path):
 
 def test_no_objects_where_they_are_not_wanted_or_would_be_exchanged(datamodule, tmp_path):
     assert "objects" not in said(datamodule, tmp_path, objects=False)["targets"]["spot"]
-    assert "objects" not in said(datamodule, tmp_path, grid="raster:0.02deg")["targets"]["spot"]
+    assert "objects" not in said(datamodule, tmp_path, grid="raster:10deg")["targets"]["spot"]

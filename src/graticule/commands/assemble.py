@@ -19,8 +19,10 @@ from graticule.grids import HealpixGrid
 from graticule.models.healpix import OnHealpix
 from graticule.runs import Run
 from graticule.tasks.dense import DensePrediction
+from graticule.tasks.terms import entries_of
 from graticule.training.checkpoints import load_task
 from graticule.training.exported import WEIGHTS, is_exported
+from graticule.training.foreign import begin_with
 
 
 def split(config: SplitConfig, store: Store) -> Assignment:
@@ -85,13 +87,17 @@ def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] =
         torch.manual_seed(config.run.seed)
         net = build_net(plain, len(datamodule.bands), channels, trusted)
     task, optim = plain["task"], plain["optim"]
-    losses = _weighed(task["losses"], datamodule)
-    return DensePrediction(
+    asked = None if task["losses"] is None else entries_of(task["losses"], datamodule.targets)
+    losses = _weighed(asked, datamodule)
+    made = DensePrediction(
         net, datamodule.bands, datamodule.targets, losses=losses, optimizer=optim["optimizer"],
         schedule=optim["schedule"], area_weighted=task["area_weighted"], ema_decay=task["ema_decay"], grid_kind=kind,
         cell_pool=task["cell_pool"], normalisation=task["normalisation"], config=plain,
         compile_net=config.trainer.compile,
     )  # fmt: skip
+    if config.task.weights_from_checkpoint:
+        begin_with(made, Path(config.task.weights_from_checkpoint))
+    return made
 
 
 def _weighed(losses: dict[str, Any] | None, datamodule: DataModule) -> dict[str, Any] | None:
@@ -157,6 +163,21 @@ def load_run_task(path: Path, config: Config, trusted: Collection[str] = ()) -> 
         return build_net(told | {"model": model | first}, in_channels, out_channels, trusted)
 
     return load_task(path, build)
+
+
+def best_threshold(task: DensePrediction) -> float:
+    """The threshold of the first binary target that scored best in the validation of the task's checkpoint.
+
+    Raises:
+        ConfigError: if the checkpoint knows none.
+    """
+    for place, target in enumerate(task.targets):
+        found = task.val_metrics.get(f"val/{target.name}/best_threshold" if place else "val/best_threshold")
+        if target.kind == "binary" and found is not None:
+            return found
+    raise ConfigError(
+        "the checkpoint knows no best threshold: it has no binary target, or was not validated; give a number."
+    )
 
 
 def device_of(config: Config) -> str:

@@ -5,7 +5,7 @@ The docstring under a field is its line in the reference (`docs/reference/config
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
 from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, TuneConfig
@@ -134,7 +134,12 @@ class TaskConfig(Section):
     """What is learnt and what counts as an error."""
 
     losses: dict[str, list[LossConfig]] | None = None
-    """The terms of the loss of each target. If null: cross-entropy for classes and binary targets, L1 for values."""
+    """The terms of the loss of each target, or of `any`, which is every target without an entry of its own.
+
+    If null: cross-entropy for classes and binary targets, L1 for values.
+    """
+    weights_from_checkpoint: str | None = None
+    """Begin with the net of this checkpoint, run or exported model; of DARTS too, where the net is `smp`."""
     values: dict[str, ValueConfig] = {}
     """How each target with values is learnt."""
     normalisation: Literal["statistics", "range"] = "statistics"
@@ -224,7 +229,10 @@ class EarlyStoppingConfig(Section):
     """Stop when a metric no longer gets better."""
 
     patience: Positive | None = None
-    """Validations without a better value before training stops; null never stops early."""
+    """Validations without a better value before training stops; null never stops early.
+
+    With `trainer.val_every_n_epochs=3` a patience of 5 is 15 epochs.
+    """
     monitor: str | None = None
     """The metric; if null that of the first target: IoU for labels, MAE for values."""
     mode: Literal["min", "max"] = "max"
@@ -249,8 +257,8 @@ class CheckpointConfig(Section):
 class PicturesConfig(Section):
     """Pictures of validation windows, sent to the trackers."""
 
-    every_n_epochs: Positive = 1
-    """Draw after every so many epochs."""
+    every_n_validations: Positive = Field(1, validation_alias=AliasChoices("every_n_validations", "every_n_epochs"))
+    """Draw at the first validation and every so many later: `trainer.val_every_n_epochs` times as many epochs."""
 
 
 class CallbacksConfig(Section):

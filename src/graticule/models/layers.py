@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import gcd
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ def on_padded(net: Callable[[Tensor], Tensor], x: Tensor, multiple: int, least: 
         multiple: what the net needs its height and width to be divisible by.
         least: the smallest padded height and width.
     """
+    if torch.compiler.is_exporting():
+        return net(x)  # a program for any size takes sizes that need no padding
     h, w = x.shape[-2:]
     below, right = (max(-(-size // multiple) * multiple, least) - size for size in (h, w))
     if below or right:

@@ -26,7 +26,7 @@ class SMP(nn.Module):
         in_channels: bands.
         out_channels: channels of the output.
         architecture: unet, unetplusplus, manet, linknet, fpn, pspnet, deeplabv3, deeplabv3plus, pan, upernet,
-            segformer or dpt.
+            segformer or dpt, in upper or lower case.
         encoder: of segmentation_models_pytorch (resnet34, mit_b0 ...) or `tu-` and the name of a timm model.
         encoder_weights: None; the name of weights on the hub ("imagenet"); "package:efficientnet_lite0"; or the path of
             a .safetensors or .pth file with the encoder's (or the whole net's) tensors.
@@ -48,7 +48,7 @@ class SMP(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        options = dict(options or {})
+        options, architecture = dict(options or {}), architecture.lower()
         _check_names(architecture, encoder, options)
         local = _local_weights(encoder_weights)
         hub_weights = None if local else encoder_weights

@@ -59,13 +59,17 @@ def focal(
     weight: Weight = None,
     *,
     gamma: float = 2.0,
+    alpha: float | None = None,
     class_weights: Sequence[float] | None = None,
 ) -> Scalar:
     """Mean of -(1 - p)^gamma log p with p the probability of the true class (Lin et al. 2017, arXiv:1708.02002).
 
-    The sigmoid or softmax is applied here, once, so the net must end in logits. `class_weights` is the paper's alpha:
-    one factor per class ([1 - alpha, alpha] for a binary target). The mean is over valid pixels, whatever their loss.
+    The sigmoid or softmax is applied here, once, so the net must end in logits. `alpha` weighs the positive class of a
+    binary target and 1 - alpha the other, as in the paper; `class_weights` gives one factor per class. The mean is over
+    valid pixels, whatever their loss.
     """
+    if alpha is not None:
+        class_weights = [1 - alpha, alpha]
     logits, target, weight = _clean(logits, target, valid, weight)
     if logits.shape[1] == 1:
         sign = 2 * target.to(logits.dtype) - 1
@@ -209,6 +213,14 @@ def make_loss(target: Target, name: str, **options: object) -> Loss:
             f"loss 'gaussian' trains an uncertainty, which target '{target.name}' does not predict; "
             f"set task.values.{target.name}.uncertainty=true."
         )
+    alpha = options.get("alpha")
+    if alpha is not None and (len(target.legend) != 2 or options.get("class_weights") is not None):
+        raise ConfigError(
+            f"loss 'focal' of target '{target.name}' got alpha, which weighs the positive class of a binary target; "
+            "give class_weights, one per class, or one of the two."
+        )
+    if isinstance(alpha, int | float) and not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha of loss 'focal' is {alpha:g}; it must be between 0 and 1.")
     weights = options.get("class_weights")
     if isinstance(weights, Sequence) and len(weights) != len(target.legend):
         raise ConfigError(

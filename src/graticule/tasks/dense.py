@@ -1,6 +1,7 @@
 """One net, any mix of targets per pixel: classes, binary masks, heights, depths; on any grid."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -268,8 +269,9 @@ class DensePrediction(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the description beside the weights."""
-        checkpoint["graticule"] = self.describe()
+        """Put the description beside the weights, and what the last validation found."""
+        found = {name: value for name, value in self.val_metrics.items() if math.isfinite(value)}
+        checkpoint["graticule"] = self.describe() | {"validation": found}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model.
@@ -278,6 +280,7 @@ class DensePrediction(LightningModule):
             CheckpointError: naming the first weight that does not fit.
         """
         check_weights(self, checkpoint.get("state_dict", {}))
+        self.val_metrics = dict(checkpoint.get("graticule", {}).get("validation", {}))
 
 
 def check_weights(task: nn.Module, found: Mapping[str, Any]) -> None:

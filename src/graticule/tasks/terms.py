@@ -14,6 +14,9 @@ from graticule.schema import Target
 
 Entries = Sequence[Mapping[str, Any]]
 
+ANY = "any"
+"""In place of a target's name: the entries of every target that has none of its own."""
+
 _IN_UNITS = frozenset({"silog"})
 """Losses that need values in the unit itself; all others see transformed and scaled ones."""
 
@@ -53,9 +56,10 @@ def entries_of(losses: Mapping[str, Entries] | None, targets: Sequence[Target]) 
         return {t.name: [{"name": "cross_entropy" if t.is_categorical else "l1"}] for t in targets}
     names = [target.name for target in targets]
     for name in losses:
-        if name not in names:
+        if name not in (*names, ANY):
             raise ConfigError(f"task.losses has an entry for '{name}', which is no target; {nearest(name, names)}")
-    chosen = {name: [dict(entry) for entry in losses[name]] for name in names if losses.get(name)}
+    wanted = {name: losses.get(name, losses.get(ANY)) for name in names}
+    chosen = {name: [dict(entry) for entry in entries] for name, entries in wanted.items() if entries}
     if not chosen:
         raise ConfigError(f"task.losses names no loss; give at least one of the targets {names} a loss.")
     return chosen

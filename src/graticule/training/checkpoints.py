@@ -90,6 +90,7 @@ def load_task(path: Path | str, build_net: BuildNet) -> DensePrediction:
     )  # fmt: skip
     check_weights(task, content["state_dict"])
     task.load_state_dict(content["state_dict"])
+    task.val_metrics = dict(told.get("validation", {}))
     return task.eval()
 
 

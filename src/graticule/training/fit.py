@@ -46,7 +46,7 @@ TRAINER: dict[str, Any] = {
 CALLBACKS: dict[str, dict[str, Any]] = {
     "checkpoint": {"every_n_steps": 200, "monitor": None, "mode": "max", "top_k": 1},
     "early_stopping": {"patience": None, "monitor": None, "mode": "max", "min_delta": 0.0},
-    "pictures": {"every_n_epochs": 1},
+    "pictures": {"every_n_validations": 1},
 }
 """The options of the callbacks and their defaults; a null `patience` never stops early. `progress` is a switch.
 

@@ -161,22 +161,24 @@ class Record(Callback):
 
 
 class Pictures(Callback):
-    """Draws the first validation batch every n epochs and sends the picture to the trackers.
+    """Draws the first validation batch at every n-th validation and sends the picture to the trackers.
 
     Args:
         draw: makes the picture; handed in from above, since drawing is no part of training.
         record: to whose trackers the picture goes.
-        every_n_epochs: epochs between two pictures.
+        every_n_validations: validations from one picture to the next; the first is drawn.
     """
 
-    def __init__(self, draw: Draw, record: Record, every_n_epochs: int = 1) -> None:
-        self.draw, self.record, self.every_n_epochs = draw, record, every_n_epochs
+    def __init__(self, draw: Draw, record: Record, every_n_validations: int = 1) -> None:
+        self.draw, self.record, self.every_n_validations = draw, record, every_n_validations
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Draw, on the first process."""
-        if batch_idx or not trainer.is_global_zero or trainer.current_epoch % self.every_n_epochs:
+        # A function of the epoch, so that a resumed run draws when one that was never killed does.
+        validation = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
+        if batch_idx or not trainer.is_global_zero or validation % self.every_n_validations:
             return
         with torch.no_grad():
             predicted = pl_module.predict(batch["x"], batch["seen"])  # type: ignore[operator]
