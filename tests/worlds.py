@@ -63,7 +63,7 @@ def spotted_world(path, *, scenes=6, side=24, window=12, regions=3):
     y[window - 2 : window + 2, window - 2 : window + 2] = 1
     y[2, 3] = y[6, 18] = y[7, 19] = 1
     legend = (LegendClass(0, "ground", "#444444"), LegendClass(1, "spot", "#d95f02"))
-    grids = {f"s{n}": RasterGrid(side, side, (0.01, 0, n, 0, -0.01, 50), "EPSG:4326") for n in range(scenes)}
+    grids = {f"s{n}": RasterGrid(side, side, (0.01, 0, 2 * n, 0, -0.01, 50), "EPSG:4326") for n in range(scenes)}
     declared = {
         "bands": [Band("told"), Band("other")], "targets": [Target("spot", "binary", legend)], "scenes": grids,
         "window": {}, "source": "world", "source_options": {}, "space": (window, window), "dtype": np.uint8,
