@@ -1,10 +1,15 @@
 """How a scene is predicted, and what is written of it."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import lcm
 from typing import Any, Literal
 
+from graticule.errors import GridError
+from graticule.grids import Grid
 from graticule.inference.cleaning import Cleaning
 from graticule.inference.layers import Probabilities
+from graticule.schema import Target
 
 Format = Literal["cog", "zarr", "fits"]
 Kind = Literal["objects", "extent", "thumbnail", "stac"]
@@ -50,3 +55,27 @@ class PredictOptions(Cleaning):
             for key, value in asdict(self).items()
             if key not in aside
         }
+
+
+def on_whole_cells(options: PredictOptions, targets: Sequence[Target], grid: Grid) -> PredictOptions:
+    """The options with windows, overlaps and reflections of whole cells, where a target is known for cells only.
+
+    Raises:
+        GridError: if the scene is not one of whole cells.
+    """
+    cell = lcm(*(target.cell for target in targets))
+    if cell == 1:
+        return options
+    if any(side % cell for side in grid.shape):
+        shape = " x ".join(map(str, grid.shape))
+        raise GridError(
+            f"a scene of {shape} pixels is not one of whole cells, and the model predicts cells of {cell} x {cell} "
+            "pixels; give a scene whose sides are multiples of that."
+        )
+
+    def whole(pixels: int) -> int:
+        return -(-pixels // cell) * cell
+
+    window = min(whole(options.window or 256), max(grid.shape))
+    overlap = min(whole(options.overlap), (window // cell // 2) * cell)
+    return replace(options, window=window, overlap=overlap, reflection=whole(options.reflection))

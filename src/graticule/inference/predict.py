@@ -17,7 +17,7 @@ from graticule.grids import HealpixGrid, RasterGrid
 from graticule.inference.cleaning import Mapped
 from graticule.inference.healpix import on_squares
 from graticule.inference.layers import Layer, layers_of
-from graticule.inference.options import Format, PredictOptions
+from graticule.inference.options import Format, PredictOptions, on_whole_cells
 from graticule.inference.pictures import Overview
 from graticule.inference.products import Products
 from graticule.inference.progress import tracked
@@ -84,6 +84,7 @@ def predict_scene(
     options = options or PredictOptions()
     tasks = [tasks] if not isinstance(tasks, Sequence) else list(tasks)
     grid, targets = reader.grid, _common_targets(tasks)
+    options = on_whole_cells(options, targets, grid)
     told = {"options": options.told(), "models": [asdict(model) for model in models], "source": _source(reader, name)}
     layers = [
         replace(layer, tags=layer.tags | _tags(told))
