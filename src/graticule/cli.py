@@ -4,6 +4,7 @@ import argparse
 import ctypes
 import importlib
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -233,6 +234,8 @@ def _run(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         print(f"graticule {__version__}")
         return 0
+    if words[0] not in VERBS:
+        words = _words_of_darts(words) or words
     name, *rest = words
     if name not in VERBS:
         close = get_close_matches(name, VERBS, n=1)
@@ -251,6 +254,16 @@ def _run(words: list[str]) -> int:
     _keep_freed_memory()
     importlib.import_module(f"graticule.commands.{name}").main(arguments)
     return 0
+
+
+def _words_of_darts(words: list[str]) -> list[str] | None:
+    """What a command of DARTS is here, told so that it can be learnt; None if it is none."""
+    from graticule.conf.darts import our_words
+
+    ours = our_words(words)
+    if ours is not None:
+        print(f"graticule: here that is: {shlex.join(['graticule', *ours])}", file=sys.stderr)
+    return ours
 
 
 def start(path: str) -> NoReturn:

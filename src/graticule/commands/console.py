@@ -87,3 +87,10 @@ def _rows(target: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             low, high = target.get("intervals", {}).get(metric) or (None, None)
             interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
             yield metric, f"{value:.3f}", interval, "" if baseline.get(metric) is None else f"{baseline[metric]:.3f}"
+    objects = target.get("objects", {})
+    for name, own in objects.get("classes", {}).items():
+        for metric in ("f1@0.5", "f1@0.3"):
+            value, ends = own["metrics"][metric], own["intervals"].get(metric) or (None, None)
+            interval = "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
+            on = "" if objects["on"] == "scenes" else ", cut at windows"
+            yield f"objects {metric} ({name}{on})", "none" if value is None else f"{value:.3f}", interval, ""

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from graticule.conf.choices import CHOICES, DEFAULTS
+from graticule.conf.darts import flat, translated
 from graticule.conf.overrides import Wishes, wishes
 from graticule.conf.run_modules import RunConfigs, run_config_of, wishes_of
 from graticule.errors import ConfigError, nearest
@@ -22,6 +23,8 @@ RUN_NAME = "__graticule_config__"
 
 def read_config_file(path: Path) -> Wishes:
     """What the file asks for: choices of groups (`model: unet`) and values, nested or by dotted keys.
+
+    A table `darts` holds options by the names of DARTS (see `darts`).
 
     A Python file defines `config` (a dict, or a list of key=value), `get_config()` that returns one, or the functions
     of `run_modules`. It is executed, because the user named it. A file without a suffix is Python, since a job script
@@ -44,7 +47,12 @@ def read_config_file(path: Path) -> Wishes:
         return wishes(content)
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} holds {type(content).__name__}; it must hold keys with values.")
-    return _wishes_of(content, path)
+    theirs = content.get("darts")
+    if not isinstance(theirs, Mapping):
+        return _wishes_of(content, path)
+    groups, values = translated(flat(theirs))
+    ours = _wishes_of({key: value for key, value in content.items() if key != "darts"}, path)
+    return ours.over(Wishes({**groups}, values))
 
 
 def read_table(path: Path) -> dict[str, Any]:

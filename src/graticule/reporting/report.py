@@ -8,6 +8,7 @@ from pathlib import Path
 from graticule.errors import GraticuleError
 from graticule.files import whole_file
 from graticule.reporting import compare, cross, record, sections, study
+from graticule.reporting.detection import detection
 from graticule.reporting.earth import layers
 from graticule.reporting.evidence import Evidence, read_evidence
 from graticule.reporting.markup import Html, join, tag
@@ -84,6 +85,7 @@ def _sections(found: Evidence, prefix: str) -> Html:
         windows(found, prefix),
         sections.classes(found, prefix),
         sections.places(found, prefix),
+        detection(found, prefix),
         sections.calibration(found, prefix),
         sections.learning(found, prefix),
         record.data_and_split(found, prefix),
