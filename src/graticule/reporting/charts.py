@@ -48,8 +48,13 @@ def thin(line: Line, points: int = POINTS) -> Line:
     return Line(line.name, x, y, line.colour, line.faint)
 
 
-def line_chart(title: str, lines: Sequence[Line], *, x_name: str, log: bool = False, from_zero: bool = False) -> Html:
-    """Curves over one axis, as a figure with a legend. The values go along for the page's script to show on hover."""
+def line_chart(
+    title: str, lines: Sequence[Line], *, x_name: str, log: bool = False, from_zero: bool = False, ends: bool = True
+) -> Html:
+    """Curves over one axis, as a figure with a legend. The values go along for the page's script to show on hover.
+
+    `ends` puts the last value of each curve beside its name.
+    """
     lines = [thin(line) for line in lines if len(line.x)]
     if log:
         lines = [Line(a.name, a.x[a.y > 0], a.y[a.y > 0], a.colour, a.faint) for a in lines if (a.y > 0).any()]
@@ -72,7 +77,7 @@ def line_chart(title: str, lines: Sequence[Line], *, x_name: str, log: bool = Fa
         "svg", *marks, cursor, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=_describe(title, lines),
         tabindex="0", class_="curves", data_curves=json.dumps(data, separators=(",", ":")),
     )  # fmt: skip
-    return tag("figure", tag("figcaption", title), picture, _legend(lines), class_="chart")
+    return tag("figure", tag("figcaption", title), picture, _legend(lines, ends), class_="chart")
 
 
 def reliability(confidence: Sequence[float], accuracy: Sequence[float], weight: Sequence[float]) -> Html:
@@ -199,10 +204,10 @@ def _curve(line: Line, place: _Place) -> Html:
     return join(tag("path", d=path, class_=kind), end)
 
 
-def _legend(lines: Sequence[Line]) -> Html:
+def _legend(lines: Sequence[Line], ends: bool) -> Html:
     entries = [
         tag("li", tag("i", class_=f"key c{line.colour}" + (" faint" if line.faint else "")), line.name,
-            tag("b", number(float(line.y[-1])))) for line in lines
+            tag("b", number(float(line.y[-1]))) if ends else None) for line in lines
     ]  # fmt: skip
     return tag("ul", entries, class_="keys")
 

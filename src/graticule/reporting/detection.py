@@ -55,7 +55,7 @@ def _chart(
     lines = [Line(label, x[known], y[known], 1)]
     if diagonal:
         lines.append(Line("by chance", np.array([0.0, 1.0]), np.array([0.0, 1.0]), 8, faint=True))
-    return line_chart(title, lines, x_name=x_name, from_zero=True)
+    return line_chart(title, lines, x_name=x_name, from_zero=True, ends=False)
 
 
 def _objects(found: Evidence, target: str) -> list[Html]:
@@ -108,9 +108,8 @@ def _object_curves(objects: Mapping[str, Any]) -> list[Html]:
             if len(curve.get("recall", ())) > 1
         ]
         if lines:
-            charts.append(
-                line_chart(f"Objects: precision over recall of {name}", lines, x_name="recall", from_zero=True)
-            )
+            title = f"Objects: precision over recall of {name}"
+            charts.append(line_chart(title, lines, x_name="recall", from_zero=True, ends=False))
     return [tag("div", join(charts), class_="charts")] if charts else []
 
 

@@ -126,7 +126,9 @@ def classes(found: Evidence, prefix: str) -> Html:
         switch = tag("label", tag("input", type="checkbox", class_="counts"), " Show counts", class_="quiet")
         matrix = tag("div", confusion_matrix(result, name), switch)
         mistakes = tag("div", tag("h4", "Most frequent mistakes"), frequent_mistakes(result))
-        pieces += [tag("h3", name), class_table(result), tag("h3", f"What is taken for what: {name}")]
+        # A binary target has no scores per class: those of the positive one are its headline.
+        table = [] if result.get("kind") == "binary" else [tag("h3", name), class_table(result)]
+        pieces += [*table, tag("h3", f"What is taken for what: {name}")]
         pieces += [tag("p", lead, class_="quiet"), tag("div", matrix, mistakes, class_="pair matrix")]
     if not pieces:
         return Html("")
