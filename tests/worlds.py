@@ -14,9 +14,10 @@ def write_store(path, scenes, samples, space, *, bands=2, classes=3, dtype=np.ui
     `bands` is their number, or the bands. `x`, `y` and `height` are functions of the sample's number; random values
     that depend on it alone if None.
     """
+    bands = [Band(f"b{band}") for band in range(bands)] if isinstance(bands, int) else bands
     legend = tuple(LegendClass(value, f"class {value}", "#808080") for value in range(classes))
     declared = {
-        "bands": [Band(f"b{band}") for band in range(bands)] if isinstance(bands, int) else bands,
+        "bands": bands,
         "targets": [Target("landcover", "classes", legend), Target("height", "height", unit="m")],
         "scenes": scenes, "window": {}, "source": "world", "source_options": {}, "space": space, "dtype": dtype,
     }  # fmt: skip
@@ -27,7 +28,7 @@ def write_store(path, scenes, samples, space, *, bands=2, classes=3, dtype=np.ui
                 "y": y(number) if y else rng.integers(0, classes, space, np.uint8),
                 "height": height(number) if height else rng.normal(0, 100, space).astype(np.float32),
             }
-            values = x(number) if x else rng.integers(0, 200, (bands, *space)).astype(dtype)
+            values = x(number) if x else rng.integers(0, 200, (len(bands), *space)).astype(dtype)
             row = {"sample_id": f"s{number}", "scene": scene, "parent": parent, "region": region, "place": place}
             writer.append(values, arrays, row)
     return Store.open(path)

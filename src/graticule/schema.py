@@ -16,7 +16,8 @@ IGNORE = 255
 # `seen` [b, *space] bool (False: no input there; the task fills it), `targets` {name: [b, *space]} (classes as signed
 # integers, float32 values; 0 where unknown), `valid` {name: [b, *space] bool}, `area` [b, *space] float32 (pixel area
 # in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere).
-X, SEEN, TARGETS, VALID, AREA, INDEX = "x", "seen", "targets", "valid", "area", "index"
+# A training batch may also have `draws`, numpy arrays: what its augmentation still has to do (see `data.light`).
+X, SEEN, TARGETS, VALID, AREA, INDEX, DRAWS = "x", "seen", "targets", "valid", "area", "index", "draws"
 
 BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "direction", "other"]
 TargetKind = Literal["classes", "binary", "height", "depth", "image"]

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 from graticule.data.augment import Augment, Placement, turn
 from graticule.errors import ConfigError
 from graticule.grids.windows import morton, morton_inverse
-from graticule.schema import Band
 
 SQUARE = np.arange(25).reshape(5, 5)
 
@@ -110,29 +110,38 @@ def test_the_chosen_pixel_is_the_centre_of_the_crop():
     assert (draw.row, draw.column) == (2, 3)
 
 
-def test_light_changes_optical_bands_in_physical_values():
-    """physical = 2 stored - 10; the draws are repeated here, the rest is arithmetic on paper."""
-    bands = (Band("red", scale=2.0, offset=-10.0), Band("height", kind="elevation"))
-    augment = Augment(brightness=0.2, contrast=0.4)
-    x = np.random.default_rng(0).uniform(10, 100, (2, 6, 6)).astype(np.float32)
-    seen = np.ones((6, 6), bool)
-    seen[0] = False
-    x[0, 0] = np.nan
-    changed = x.copy()
-    augment.relight(rng(3), changed, seen, bands)
-    draws = 2 * rng(3).random(2) - 1
-    b, k = 1 + 0.2 * draws[0], 1 + 0.4 * draws[1]
-    physical = 2 * x[0, 1:].astype(np.float64) - 10
-    expected = b * (k * (physical - physical.mean()) + physical.mean())
-    assert np.allclose(2 * changed[0, 1:] - 10, expected, rtol=1e-5)
-    assert np.isnan(changed[0, 0]).all()
-    assert np.array_equal(changed[1], x[1])
+@pytest.mark.parametrize(
+    ("options", "elements"),
+    [
+        ({}, {0}),
+        ({"horizontal_flip": True}, {0, 4}),
+        ({"vertical_flip": True}, {0, 6}),
+        ({"horizontal_flip": True, "vertical_flip": True}, {0, 2, 4, 6}),
+        ({"rotate": True}, {0, 1, 2, 3}),
+        ({"rotate": True, "vertical_flip": True}, set(range(8))),
+        ({"d4": True, "rotate": True}, set(range(8))),
+    ],
+)
+def test_flips_and_turns_draw_from_their_group(options, elements):
+    augment = Augment(**{"d4": False} | options)
+    assert augment.moves == (len(elements) > 1)
+    assert {augment.draw(rng(seed), (5, 5)).element for seed in range(80)} == elements
+    assert np.array_equal(turn(SQUARE, 4), SQUARE[:, ::-1])
+    assert np.array_equal(turn(SQUARE, 6), SQUARE[::-1])
 
 
-def test_nothing_seen_changes_nothing():
-    x = np.ones((1, 3, 3), np.float32)
-    Augment(brightness=0.5).relight(rng(), x, np.zeros((3, 3), bool), (Band("red"),))
-    assert (x == 1).all()
+def test_half_of_the_samples_are_left_as_they_are():
+    augment = Augment(d4=False, blur=7, noise=0.2, posterize=5, brightness=0.3)
+    draws = [augment.draw_light(rng(seed)) for seed in range(900)]
+    counts = {name: Counter(draw[name] for draw in draws) for name in ("blur", "noise", "levels")}
+    assert set(counts["blur"]) == {1, 3, 5, 7}
+    assert set(counts["noise"]) == {0.0, 0.2}
+    assert set(counts["levels"]) == {0, 32}
+    for name, none in (("blur", 1), ("noise", 0.0), ("levels", 0)):
+        assert 390 < counts[name][none] < 510
+    assert all(120 < counts["blur"][side] < 180 for side in (3, 5, 7))
+    assert -0.3 <= min(draw["brightness"] - 1 for draw in draws) < -0.28
+    assert all(draw["contrast"] == 1 for draw in draws)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from graticule.data.statistics import measure
 from graticule.data.store import Store
 from graticule.errors import ConfigError, StoreError
 from graticule.grids import RasterGrid
-from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, Band, X
+from graticule.schema import AREA, DRAWS, INDEX, SEEN, TARGETS, VALID, Band, X
 from worlds import healpix_world, raster_world, write_store
 
 AUGMENTS = [None, Augment(), Augment(crop=4, balance=True), Augment(crop=2, brightness=0.2, contrast=0.2)]
@@ -37,6 +37,7 @@ def flat(batch):
     return {
         **{name: batch[name] for name in (X, SEEN, AREA, INDEX)},
         **{f"{field} {name}": values for field in (TARGETS, VALID) for name, values in batch[field].items()},
+        **{f"{DRAWS} {name}": torch.from_numpy(values) for name, values in batch.get(DRAWS, {}).items()},
     }
 
 
@@ -161,10 +162,7 @@ def test_augmentation_moves_all_fields_together(raster, sphere, seed, epoch, pos
         assert len(set(come_from)) == len(come_from)
         for name in (SEEN, AREA, "valid height", "valid landcover", "targets landcover"):
             assert torch.equal(moved[name].flatten(), plain[name].flatten()[come_from])
-        if which < 3:
-            assert torch.equal(moved[X].flatten(2), plain[X].flatten(2)[:, :, come_from])
-        else:
-            assert moved[X].dtype == torch.float32
+        assert torch.equal(moved[X].flatten(2), plain[X].flatten(2)[:, :, come_from])
 
 
 def test_an_augmentation_belongs_to_its_place_and_not_to_its_batch(raster):
@@ -176,6 +174,7 @@ def test_an_augmentation_belongs_to_its_place_and_not_to_its_batch(raster):
         for name, values in alone.items():
             assert torch.equal(values[0], together[name][place])
     assert not torch.equal(together[X][0], together[X][5]), "the same sample at another position"
+    assert together["draws brightness"][0] != together["draws brightness"][5]
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)

@@ -1,4 +1,4 @@
-"""Augmentation of one sample: a crop, a symmetry of the square, and a change of light.
+"""Augmentation of one sample: a crop, a symmetry of the square, and what is drawn for a change of light.
 
 All of it is a function of the generator handed in. On HEALPix the window is laid out as its square, so that crops,
 turns and flips are the same there; the result is again in nested order.
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from graticule.data.sampler import draw_classes
 from graticule.errors import ConfigError
 from graticule.grids.windows import morton, morton_inverse
-from graticule.schema import IGNORE, Band
+from graticule.schema import IGNORE
 
 
 def turn(square: Shaped[np.ndarray, "*more h w"], element: int) -> Shaped[np.ndarray, "*more h2 w2"]:
@@ -56,39 +56,64 @@ class Placement:
 class Augment:
     """What is varied; everything off by default but the symmetries.
 
-    Turning moves pixels and leaves their values: a band that is itself a direction (an aspect, a wind) has to be stored
-    as its components along the sphere, or trained without `d4`.
+    What moves pixels is done for each sample (`Placement`), what changes values for a batch on its device (`light`):
+    light of optical bands only, and bands that are directions, which turn with the picture.
 
     Attributes:
         d4: turn and flip by one of the eight symmetries of the square (the four that keep its shape, where a crop or
             window is not a square).
+        horizontal_flip: half of the samples are mirrored left to right.
+        vertical_flip: half are mirrored top to bottom.
+        rotate: turn by 0 to 3 quarters. With a flip, that is `d4`.
         crop: side of a random crop in pixels, a power of two on HEALPix; None keeps the window.
         balance: above 0, centre the crop on a pixel of a class, drawn in proportion to its pixels in the sample to the
             power of 1 - balance; a crop that would reach outside is shifted inside.
         brightness: optical bands are multiplied by a factor from 1 - brightness to 1 + brightness (physical values).
         contrast: their distances from the sample's mean are multiplied by a factor from 1 - contrast to 1 + contrast.
+        blur: half of the samples become means over squares of 3, 5, ... up to this many pixels; 0 blurs none.
+        noise: half are multiplied by a factor from 1 - noise to 1 + noise, another for each value.
+        posterize: half are rounded to 2 to the power of this many levels; 0 rounds none.
     """
 
     d4: bool = True
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    rotate: bool = False
     crop: int | None = None
     balance: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    blur: int = 0
+    noise: float = 0.0
+    posterize: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("brightness", self.brightness), ("contrast", self.contrast)):
+        for name in ("brightness", "contrast", "noise"):
+            value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ConfigError(f"data.augment.{name} is {value}; it must be at least 0 and less than 1.")
 
     @property
     def changes_light(self) -> bool:
-        """Whether values change, so that x becomes float32."""
-        return self.brightness > 0 or self.contrast > 0
+        """Whether the values of optical bands change."""
+        return any((self.brightness, self.contrast, self.blur >= 3, self.noise, self.posterize))
 
     @property
     def moves(self) -> bool:
         """Whether pixels change place."""
-        return self.d4 or self.crop is not None
+        return len(self.elements) > 1 or self.crop is not None
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """The symmetries that are drawn from, all alike: a group, so that no turn is likelier than another."""
+        flips = self.horizontal_flip or self.vertical_flip
+        if self.d4 or (self.rotate and flips):
+            return tuple(range(8))
+        if self.rotate:
+            return (0, 1, 2, 3)
+        return {(False, False): (0,), (True, False): (0, 4), (False, True): (0, 6), (True, True): (0, 2, 4, 6)}[
+            self.horizontal_flip, self.vertical_flip
+        ]
 
     def space(self, space: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a sample's pixels after augmentation.
@@ -97,7 +122,7 @@ class Augment:
             ConfigError: if the crop does not fit the window, or a HEALPix window is no square.
         """
         height, width = (isqrt(space[0]), isqrt(space[0])) if len(space) == 1 else space
-        if len(space) == 1 and self.moves and (height * width != space[0] or height & (height - 1)):
+        if len(space) == 1 and (self.moves or self.blur) and (height * width != space[0] or height & (height - 1)):
             raise ConfigError(f"a window of {space[0]} cells is no square of a power of two; turn data.augment off.")
         if self.crop is None:
             return space
@@ -122,25 +147,26 @@ class Augment:
         where, elements = rng.random(4), rng.integers(8)
         row, column = self._corner(where, (height, width), space, labels)
         side = (self.crop, self.crop) if self.crop else (height, width)
-        element = int(elements) if self.d4 else 0
+        element = self.elements[int(elements) % len(self.elements)]
         if side[0] != side[1]:
             element -= element % 2
         return Placement(row, column, *side, element, nested=len(space) == 1)
 
-    def relight(
-        self, rng: np.random.Generator, x: Float32[np.ndarray, "c *space"], seen: Bool[np.ndarray, "*space"],
-        bands: tuple[Band, ...],
-    ) -> None:  # fmt: skip
-        """Change the light of the optical bands of `x` (stored values), in place."""
-        brightness, contrast = 1 + (2 * rng.random(2) - 1) * (self.brightness, self.contrast)
-        if not seen.any():
-            return
-        for values, band in zip(x, bands, strict=True):
-            if band.kind == "optical":
-                mean = values[seen].mean(dtype=np.float64)
-                # b (k (p - m) + m) for the physical p = stored * scale + offset, told in stored values.
-                values *= np.float32(brightness * contrast)
-                values += np.float32(brightness * (1 - contrast) * mean + (brightness - 1) * band.offset / band.scale)
+    def draw_light(self, rng: np.random.Generator) -> dict[str, float]:
+        """Draw what happens to the light of a sample: `light.Draws` without `element`.
+
+        Half of the samples are left unblurred, half without noise, half with all levels.
+        """
+        draws = rng.random(6)
+        sides = range(3, self.blur + 1, 2)
+        return {
+            "brightness": 1 + (2 * draws[0] - 1) * self.brightness,
+            "contrast": 1 + (2 * draws[1] - 1) * self.contrast,
+            "blur": sides[int((2 * draws[2] - 1) * len(sides))] if sides and draws[2] >= 0.5 else 1,
+            "noise": self.noise if draws[3] < 0.5 else 0.0,
+            "levels": 2**self.posterize if self.posterize and draws[4] < 0.5 else 0,
+            "seed": int(draws[5] * 2**53),
+        }
 
     def _corner(
         self, where: np.ndarray, size: tuple[int, int], space: tuple[int, ...], labels: np.ndarray | None

@@ -11,13 +11,14 @@ from jaxtyping import Int64
 from lightning.pytorch import LightningDataModule
 
 from graticule.data.augment import Augment
-from graticule.data.loader import BatchReader, Loader, pick_bands, pick_targets
+from graticule.data.light import relight
+from graticule.data.loader import Batch, BatchReader, Loader, pick_bands, pick_targets
 from graticule.data.sampler import BatchSampler, EvalBatchSampler
 from graticule.data.splits import Assignment, Part
 from graticule.data.statistics import Statistics, measure
 from graticule.data.store import Store
 from graticule.errors import ConfigError, nearest
-from graticule.schema import Band, Target
+from graticule.schema import DRAWS, SEEN, Band, Target, X
 
 
 class DataModule(LightningDataModule):
@@ -98,6 +99,14 @@ class DataModule(LightningDataModule):
     def test_dataloader(self) -> Loader:
         """All samples of the test part, in the order of the store."""
         return self.part_dataloader("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Finish the augmentation of a training batch, on the device where it is now."""
+        if DRAWS not in batch:
+            return batch
+        bands = [self.store.bands[place] for place in self._bands]
+        rest = {name: values for name, values in batch.items() if name != DRAWS}
+        return rest | {X: relight(batch[X], batch[SEEN], bands, batch[DRAWS])}
 
     def part_dataloader(self, part: Part) -> Loader:
         """All samples of a part as they are, each once, in the order of the store."""

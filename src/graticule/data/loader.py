@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from graticule.data.augment import Augment
+from graticule.data.light import Draws, direction_pairs
 from graticule.data.missing import may_miss, seen_pixels
 from graticule.data.sampler import BatchSampler, Entry, EvalBatchSampler, augmentation_generator
 from graticule.data.store import Store
 from graticule.errors import ConfigError, nearest
-from graticule.schema import AREA, IGNORE, INDEX, SEEN, TARGETS, VALID, Band, Target, X
+from graticule.schema import AREA, DRAWS, IGNORE, INDEX, SEEN, TARGETS, VALID, Band, Target, X
 
 Batch = dict[str, Any]
 """See `graticule.schema` for the fields."""
@@ -34,8 +35,8 @@ _KEPT_BYTES = 256 * 2**20
 class BatchReader:
     """Entries in, batch out: reads, masks and augments samples; safe to call from several threads.
 
-    `x` keeps the type of the store (float32 if the light is changed) and labels are int8 (int16 for more than 128
-    classes), so that scaling and widening happen on the device. A pixel is seen where every band asked for has a value,
+    `x` keeps the type of the store and labels are int8 (int16 for more than 128 classes), so that scaling, widening and
+    changes of light happen on the device. A pixel is seen where every band asked for has a value,
     and valid where it is seen and the target is known.
 
     Args:
@@ -60,6 +61,7 @@ class BatchReader:
         self.targets = tuple(store.targets if targets is None else targets)
         self.arrays = ["x", *(target.array for target in self.targets)]
         self.space = augment.space(store.space) if augment else store.space
+        self.redraws = augment is not None and self._changes_values(augment)
         kept = max(1, _KEPT_BYTES // (prod(store.space) * 5))
         self.mask, self.area = lru_cache(kept)(mask), lru_cache(kept)(self._area)
         self.inside = lru_cache(kept)(lambda index: inside(store, index))
@@ -69,9 +71,20 @@ class BatchReader:
         indices = [max(index, 0) for _, _, index in entries]
         read = self.store.read(indices, self.picked, self.arrays)
         fields = self._fields(read, entries)
-        if self.augment is not None and (self.augment.moves or self.augment.changes_light):
-            fields = self._augmented(self.augment, fields, entries)
-        return self._tensors(fields, entries)
+        if self.augment is None or not (self.augment.moves or self.augment.changes_light):
+            return self._tensors(fields, entries)
+        fields, draws = self._augmented(self.augment, fields, entries)
+        return self._tensors(fields, entries) | ({DRAWS: draws} if self.redraws else {})
+
+    def _changes_values(self, augment: Augment) -> bool:
+        """Whether something is left to do for `light.relight`."""
+        turned = bool(direction_pairs(self.bands)) if len(augment.elements) > 1 else False
+        if turned and len(self.store.space) == 1:
+            raise ConfigError(
+                "directions cannot be turned on HEALPix, whose squares are turned and sheared against north; set "
+                "data.augment.d4=false, or leave these bands out of data.bands."
+            )
+        return turned or augment.changes_light
 
     def _area(self, index: int) -> Float32[np.ndarray, "*space"]:
         return self.store.grid(index).areas().astype(np.float32)
@@ -101,12 +114,13 @@ class BatchReader:
 
     def _augmented(
         self, augment: Augment, fields: dict[str, np.ndarray], entries: Sequence[Entry]
-    ) -> dict[str, np.ndarray]:
+    ) -> tuple[dict[str, np.ndarray], Draws]:
         axes = len(self.store.space)
         moved = {
-            name: np.empty((*values.shape[: values.ndim - axes], *self.space), self._dtype(name, values.dtype))
+            name: np.empty((*values.shape[: values.ndim - axes], *self.space), values.dtype)
             for name, values in fields.items()
         }
+        drawn = []
         labels = next((target.array for target in self.targets if target.is_categorical), None)
         for place, entry in enumerate(entries):
             rng = augmentation_generator(self.seed, (entry[0], entry[1], max(entry[2], 0)))
@@ -116,12 +130,8 @@ class BatchReader:
                     placement.take(values[place], moved[name][place])
                 else:  # whole base pixels are no square that could be cut or turned
                     np.copyto(moved[name][place], values[place])
-            if augment.changes_light:
-                augment.relight(rng, moved["x"][place], moved[SEEN][place], self.bands)
-        return moved
-
-    def _dtype(self, name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        return np.dtype(np.float32) if name == "x" and self.augment and self.augment.changes_light else dtype
+            drawn.append({"element": placement.element, **augment.draw_light(rng)})
+        return moved, {name: np.array([draw[name] for draw in drawn]) for name in drawn[0]}
 
     def _tensors(self, fields: dict[str, np.ndarray], entries: Sequence[Entry]) -> Batch:
         targets, valid = {}, {}
@@ -245,4 +255,4 @@ class Loader:
 def _pinned(batch: Any) -> Any:
     if isinstance(batch, dict):
         return {name: _pinned(value) for name, value in batch.items()}
-    return batch.pin_memory()
+    return batch.pin_memory() if isinstance(batch, torch.Tensor) else batch
