@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -175,6 +176,34 @@ def test_focal_takes_the_sigmoid_once():
         value, gradient = _value_and_gradient(focal, torch.full((1, 1, 1, 1), z), target, valid)
         assert value.item() == pytest.approx(-((1 - p) ** 2) * math.log(p), rel=1e-4)
         assert gradient.item() == pytest.approx((1 - p) ** 2 * (2 * p * math.log(p) - (1 - p)), rel=1e-4)
+
+
+def test_alpha_is_the_weight_of_the_positive_class():
+    """A missed positive at a logit of -6 keeps a gradient of about alpha; a second sigmoid would leave 1/1400 of it."""
+    output, target, valid, weight = _batch(1)
+    given = focal(output, target, valid, weight, alpha=0.9)
+    torch.testing.assert_close(given, focal(output, target, valid, weight, class_weights=[0.1, 0.9]))
+    one, seen = torch.ones(1, 1, 1, dtype=torch.long), torch.ones(1, 1, 1, dtype=torch.bool)
+    loss = partial(focal, alpha=0.9, gamma=2.0)
+    _, gradient = _value_and_gradient(loss, torch.full((1, 1, 1, 1), -6.0), one, seen)
+    assert 0.85 < -gradient.item() < 1.0
+    value, _ = _value_and_gradient(loss, torch.full((1, 1, 1, 1), 12.0), one, seen)
+    assert value < 1e-9  # no floor
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "text"),
+    [
+        (3, {"alpha": 0.5}, "got alpha, which weighs the positive class of a binary target"),
+        (2, {"alpha": 0.5, "class_weights": [1.0, 2.0]}, "or one of the two"),
+        (2, {"alpha": 1.5}, "alpha of loss 'focal' is 1.5; it must be between 0 and 1."),
+    ],
+)
+def test_an_alpha_that_does_not_fit_is_told(classes, options, text):
+    legend = tuple(LegendClass(value, str(value), "#000000") for value in range(classes))
+    target = Target("slump", "binary" if classes == 2 else "classes", legend)
+    with pytest.raises(ConfigError, match=text):
+        make_loss(target, "focal", **options)
 
 
 def test_the_scale_of_focal_does_not_depend_on_the_share_of_ignored_pixels():

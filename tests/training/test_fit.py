@@ -149,6 +149,29 @@ def test_pictures_are_drawn_by_what_was_handed_in(store, tmp_path):
     assert names == ["val-examples-000003.png", "val-examples-000006.png"]
 
 
+def test_pictures_come_every_so_many_validations(store, tmp_path):
+    """Of validations after epochs 2, 4, 6 the first and the third; the steps are 3 per epoch."""
+    module = tiny.data(store)
+    trainer = {"max_epochs": 6, "val_every_n_epochs": 2, "accelerator": "cpu"}
+    fit(
+        tiny.task(module), module, Run(tmp_path), trainer=trainer, callbacks={"pictures": {"every_n_validations": 2}},
+        draw=lambda batch, predicted: np.zeros((4, 4, 3), np.uint8),
+    )  # fmt: skip
+    names = sorted(path.name for path in Run(tmp_path).figures.iterdir())
+    assert names == ["val-examples-000006.png", "val-examples-000018.png"]
+
+
+def test_patience_counts_validations_and_not_epochs(store, tmp_path):
+    """Nothing is ever better than the first validation, after epoch 2: with a patience of 2 that ends at epoch 6."""
+    module = tiny.data(store)
+    stopping = {"patience": 2, "monitor": "val/loss", "mode": "min", "min_delta": 1e9}
+    outcome = fit(
+        tiny.task(module), module, Run(tmp_path), callbacks={"early_stopping": stopping},
+        trainer={"max_epochs": 20, "val_every_n_epochs": 2, "accelerator": "cpu"},
+    )  # fmt: skip
+    assert outcome.epochs == 6
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
