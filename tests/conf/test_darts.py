@@ -14,7 +14,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "coming-from" / "darts.md"
 def guide_file():
     """The example file of the docs."""
     text = GUIDE.read_text()
-    return text.split("```toml title=\"guide.toml\"\n")[1].split("```")[0]
+    return text.split('```toml title="guide.toml"\n')[1].split("```")[0]
 
 
 @pytest.fixture

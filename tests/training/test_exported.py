@@ -133,8 +133,7 @@ def test_a_net_that_cannot_be_traced_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_a_program_that_answers_otherwise_is_refused(tmp_path):
-    task = predicting(make_task())
-    traced = trace(task, (64, 64))
+    traced, task = trace(predicting(make_task()), (64, 64)), predicting(make_task())
     with torch.no_grad():
         task.net.get_parameter(next(name for name, _ in task.net.named_parameters())).add_(0.5)
     with pytest.raises(OutputError, match=r"the torch program answers otherwise than the model \(by "):

@@ -28,6 +28,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     if arguments.to is None:
         raise ConfigError("no folder was given for the model; name one: graticule convert CHECKPOINT --out FOLDER.")
+    if arguments.words:
+        raise ConfigError(
+            f"convert takes one checkpoint and no '{arguments.words[0]}'; see `graticule convert --help`."
+        )
     formats, size = tuple(arguments.format), arguments.size
     convert(arguments.run, arguments.to, arguments.target, formats, size, overwrite=arguments.overwrite)
     print(arguments.to)
@@ -66,7 +70,7 @@ def convert(
     }  # fmt: skip
     export(folder, task, config, origin, formats, size, overwrite=overwrite)
     _tell(foreign, net)
-    return task
+    return task.eval()
 
 
 def _config(foreign: Foreign) -> Config:
