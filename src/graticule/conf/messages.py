@@ -52,7 +52,8 @@ def wrong_value(error: ValidationError, known: Sequence[str], prefix: Sequence[s
         return unknown_key(key, known)
     context = first.get("ctx", {})
     if first["type"] == "value_error":
-        return ConfigError(f"{context['error']}.")
+        text = str(context["error"])
+        return ConfigError(text if text.endswith((".", "?")) else f"{text}.")
     if first["type"] == "missing":
         return ConfigError(f"{key} is missing; give it as {key}=...")
     value = first["input"]

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
 from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, TuneConfig
+from graticule.errors import nearest
 from graticule.schema import Scaling, Transform
 
 LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog", "gaussian"]
@@ -35,17 +36,64 @@ class SourceConfig(OpenSection):
     """Name of the source."""
 
 
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "HorizontalFlip": {"horizontal_flip": True},
+    "VerticalFlip": {"vertical_flip": True},
+    "RandomRotate90": {"rotate": True},
+    "D4": {"d4": True},
+    "Blur": {"blur": 7},
+    "RandomBrightnessContrast": {"brightness": 0.2, "contrast": 0.2},
+    "MultiplicativeNoise": {"noise": 0.1},
+    "Posterize": {"posterize": 6},
+}
+"""Augmentations by the names that they have in DARTS and in albumentations, with their usual strengths."""
+
+
 class AugmentConfig(Section):
-    """Random changes of a training sample, each a function of seed, epoch and sample."""
+    """Random changes of a training sample, each a function of seed, epoch and sample.
+
+    In place of the section: a list of names (HorizontalFlip, VerticalFlip, RandomRotate90, D4, Blur,
+    RandomBrightnessContrast, MultiplicativeNoise, Posterize), true for all of them, false for none.
+    """
 
     d4: bool = False
     """Flip and turn by quarters: the eight symmetries of a square."""
+    horizontal_flip: bool = False
+    """Mirror half of the samples left to right."""
+    vertical_flip: bool = False
+    """Mirror half of the samples top to bottom."""
+    rotate: bool = False
+    """Turn by quarters."""
     crop: Positive | None = None
     """Side in pixels of a random crop; null trains on whole windows."""
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest relative change of the brightness of optical bands."""
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest relative change of the contrast of optical bands."""
+    blur: Annotated[int, Field(ge=0, le=31)] = 0
+    """Blur half of the samples' optical bands over squares of 3, 5, ... up to so many pixels; 0 blurs none."""
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of single values of optical bands, in half of the samples."""
+    posterize: Annotated[int, Field(ge=0, le=16)] = 0
+    """Round optical bands of half of the samples to 2 to the power of so many levels; 0 rounds none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_names(cls, told: Any) -> Any:
+        """The section that a list of names, true or false stands for."""
+        if told is True:
+            told = list(AUGMENTATIONS)
+        if told in (False, None, "none", "None"):
+            return {}
+        if isinstance(told, str):
+            told = [told]
+        if not isinstance(told, list | tuple):
+            return told
+        for name in told:
+            if str(name) not in AUGMENTATIONS:
+                known = nearest(str(name), AUGMENTATIONS)
+                raise ValueError(f"data.augment has '{name}', which does not exist; {known}")
+        return {key: value for name in told for key, value in AUGMENTATIONS[name].items()}
 
 
 class DataConfig(Section):
