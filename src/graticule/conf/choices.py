@@ -79,7 +79,20 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "overfit": {
             "trainer": {"max_epochs": 100, "limit_train_batches": 1, "limit_val_batches": 1},
-            "data": {"repeats": 1, "augment": {"d4": False, "brightness": 0.0, "contrast": 0.0}},
+            "data": {
+                "repeats": 1,
+                "augment": {
+                    "d4": False,
+                    "horizontal_flip": False,
+                    "vertical_flip": False,
+                    "rotate": False,
+                    "brightness": 0.0,
+                    "contrast": 0.0,
+                    "blur": 0,
+                    "noise": 0.0,
+                    "posterize": 0,
+                },  # fmt: skip
+            },
             "evaluate": {"after_train": False},
         },
     },

@@ -15,7 +15,7 @@ OTHER_NAMES = {
     "max_epochs": "trainer.max_epochs",
     "weight_decay": "optim.optimizer.weight_decay",
     "gamma": "optim.schedule.gamma",
-    "augment": "data.augment.d4",
+    "augment": "data.augment",
     "bands": "data.bands",
     "selected_bands": "data.bands",
     "model_type": "model",
