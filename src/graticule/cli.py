@@ -141,6 +141,17 @@ examples:
   graticule predict RUN photo.png --calibration FV.json     a photograph: classes or depth on it and on the sphere
   graticule predict RUN 00000_FV                            one of its source""",
     ),
+    "render": Verb(
+        "show photographs under smog or in the light of a wildfire",
+        "graticule render EVENT IMAGE [IMAGE ...]",
+        """Smog needs the distance of every pixel, a wildfire the sky: files of the photograph's name (.npy, .npz, .png)
+such as `graticule predict` writes. `all` does what can be done, with a sheet of all pictures of each photograph.
+
+examples:
+  graticule render smog street.jpg --depth street.npy
+  graticule render wildfire photos --segmentation labels --sky 13 --seed 7
+  graticule render all photos/*.jpg --depth RUN/predictions --segmentation RUN/predictions --out pictures""",
+    ),
     "test": Verb(
         "measure a run on the test part: pixels and objects of whole scenes",
         "graticule test RUN [key=value ...]",
@@ -321,6 +332,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name == "generate":
         _add_generating(parser)
         return parser
+    if name == "render":
+        _add_rendering(parser)
+        return parser
     if name in ("prepare", "train", "crossval", "tune"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
         _add_config(parser, "a .py, .toml or .yaml file; words win over it")
@@ -394,6 +408,21 @@ def _add_generating(parser: argparse.ArgumentParser) -> None:
     told = "of photographs height x width (966x1280); of images of tiles their side (800, as published)"
     parser.add_argument("--size", metavar="PIXELS", help=told)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
+
+
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("event", choices=("wildfire", "smog", "all"), metavar="EVENT", help="wildfire, smog or all")
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="photographs, or folders of them")
+    layers = {"depth": "distance in metres", "disparity": "1 / distance, in any unit", "segmentation": "class"}
+    for layer, told in layers.items():
+        told = f"{told} of each pixel: files, or folders"
+        parser.add_argument(f"--{layer}", nargs="+", type=Path, default=[], metavar="PATH", help=told)
+    told = "metres to which one in the files of depth comes, such as 0.001; whole numbers need it"
+    parser.add_argument("--depth-unit", type=float, metavar="METRES", help=told)
+    parser.add_argument("--visibility", type=float, default=120.0, metavar="METRES", help="in the smog (120)")
+    parser.add_argument("--sky", default="9", metavar="CLASS", help="number or colour ('#rrggbb') of the sky (9)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fire's colour (0)")
+    parser.add_argument("--out", type=Path, default=Path("rendered"), metavar="FOLDER", help="for pictures (rendered)")
 
 
 def _add_tuning(parser: argparse.ArgumentParser) -> None:

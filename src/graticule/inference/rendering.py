@@ -1,0 +1,173 @@
+"""Climate events on photographs: which there are, what each has to know, and the one call that makes their pictures."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from numpy.random import Generator, Philox
+from torch import Tensor
+
+from graticule.errors import ConfigError
+from graticule.inference.events import flood, smog, thickness_of_disparity, thickness_of_metres, wildfire
+from graticule.inference.photo_layers import Layers, as_layers, as_photos
+
+SKY = 9
+"""Class of the sky in the segmentations of ClimateGAN."""
+
+_FIRE = 103
+_GREENS = (100, 150)
+
+
+class Event(Protocol):
+    """Something that is done to photographs, given what is known of them.
+
+    Attributes:
+        name: key and end of the file name of its pictures.
+        needs: names of layers, of which one must be there.
+    """
+
+    @property
+    def name(self) -> str:
+        """Key and end of the file name of its pictures."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of layers, of which one must be there."""
+
+    def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
+        """The pictures, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Smog:
+    """Smog that thickens with the distance.
+
+    Attributes:
+        visibility: metres at which a black object is just seen, where the depth is in metres.
+    """
+
+    visibility: float = 120.0
+    name: ClassVar[str] = "smog"
+    needs: ClassVar[tuple[str, ...]] = ("depth", "disparity")
+
+    def __post_init__(self) -> None:
+        if not self.visibility > 0:
+            raise ConfigError(f"the visibility is {self.visibility:g}; it must be a distance above 0 m.")
+
+    def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
+        """The photographs through smog."""
+        if "depth" in layers:
+            return smog(photos, thickness_of_metres(layers["depth"], self.visibility))
+        return smog(photos, thickness_of_disparity(layers["disparity"]))
+
+
+@dataclass(frozen=True)
+class Wildfire:
+    """The light of a wildfire, whose colour is a function of the seed alone, so the same in every batch.
+
+    Attributes:
+        seed: of the fire's colour, between red and yellow.
+        sky: class of the sky in the segmentation.
+    """
+
+    seed: int = 0
+    sky: int = SKY
+    name: ClassVar[str] = "wildfire"
+    needs: ClassVar[tuple[str, ...]] = ("segmentation",)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"the seed is {self.seed}; it must be 0 or more.")
+
+    @property
+    def green(self) -> float:
+        """Of the fire's colour (1, green, 0)."""
+        return float(Generator(Philox(key=[self.seed, _FIRE])).integers(*_GREENS, endpoint=True)) / 255
+
+    def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
+        """The photographs in the light of the fire."""
+        return wildfire(photos, layers["segmentation"] == self.sky, self.green)
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Water where the mask is; all else stays as it was, bit for bit.
+
+    Attributes:
+        paint: makes the water: photographs [b, 3, h, w] and masks [b, h, w], both 0 to 1, to pictures like the former.
+        threshold: above which a pixel of the mask is water altogether; None mixes water and photograph by the mask.
+    """
+
+    paint: Callable[[Tensor, Tensor], Tensor]
+    threshold: float | None = 0.5
+    name: ClassVar[str] = "flood"
+    needs: ClassVar[tuple[str, ...]] = ("mask",)
+
+    def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
+        """The flooded photographs."""
+        mask = layers["mask"]
+        if self.threshold is not None:
+            mask = (mask > self.threshold).to(photos.dtype)
+        return flood(photos, self.paint(photos, mask), mask)
+
+
+def infer_all(
+    photos: Any, events: Sequence[Event] | None = None, *, depth: Any = None, disparity: Any = None,
+    segmentation: Any = None, mask: Any = None, span: tuple[float, float] = (0.0, 1.0),
+    seconds: dict[str, float] | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Pictures of photographs under climate events.
+
+    Args:
+        photos: NumPy array or tensor, one photograph ([h, w], [h, w, c] or [c, h, w]) or a batch ([b, h, w, c] or
+            [b, c, h, w]), c being 1 (grey), 3 or 4 (with alpha, which is put on white); whole numbers of 8 or 16 bits,
+            or floating numbers in `span`. Tensors are worked on where they are.
+        events: what to do; smog and wildfire, each where its layer is given, if None.
+        depth: metres, [h, w] or [b, h, w], of the photographs' proportions; unknown (NaN or 0) takes the value of the
+            nearest pixel that is known, infinite is sky.
+        disparity: one over the distance, instead of `depth` where that has no unit; each map is scaled from its least
+            to its largest value, since its own scale means nothing.
+        segmentation: class numbers, or scores [k, h, w] or [b, k, h, w] of which the highest counts.
+        mask: share of water.
+        span: values of black and white in floating photographs; (-1, 1) as ClimateGAN has them.
+        seconds: a dictionary to which the time of each event is added.
+
+    Returns:
+        By the name of the event uint8 [h, w, 3], or [b, h, w, 3] of a batch.
+
+    Raises:
+        ConfigError: if an event has no layer, or an array has another shape, range or size than it must.
+    """
+    given = {"depth": depth, "disparity": disparity, "segmentation": segmentation, "mask": mask}
+    known = {name: layer for name, layer in given.items() if layer is not None}
+    chosen: Sequence[Event] = possible(known) if events is None else events
+    for event in chosen:
+        check_needs(event, known)
+    x, single = as_photos(photos, span)
+    layers = as_layers(known, x)
+    pictures = {}
+    for event in chosen:
+        started = time.perf_counter()
+        with torch.no_grad():
+            picture = event.render(x, layers)
+        made = (picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
+        pictures[event.name] = made[0] if single else made
+        if seconds is not None:
+            seconds[event.name] = seconds.get(event.name, 0.0) + time.perf_counter() - started
+    return pictures
+
+
+def possible(known: Mapping[str, Any]) -> list[Event]:
+    """The events without options for which a layer is there, in the order in which they are shown."""
+    every: tuple[Event, ...] = (Wildfire(), Smog())
+    return [event for event in every if not set(event.needs).isdisjoint(known)]
+
+
+def check_needs(event: Event, known: Mapping[str, Any]) -> None:
+    """Raise a ConfigError if none of the layers is known that an event needs one of."""
+    if set(event.needs).isdisjoint(known):
+        raise ConfigError(f"{event.name} needs {' or '.join(event.needs)} of every photograph; give {event.needs[0]}.")
