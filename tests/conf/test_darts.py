@@ -104,14 +104,14 @@ def test_values_that_are_another_here():
     ("words", "ours"),
     [
         ("train-smp --train-data-dir stores/a --batch-size 4 --bands red --bands nir --no-retrain-and-test",
-         "train experiment=darts data.store='stores/a' data.batch_size=4 data.bands=['red', 'nir'] "
+         "train experiment=darts data.store=stores/a data.batch_size=4 data.bands=[red, nir] "
          "tune.retrain_and_test=false"),
-        ("training crossval-smp --name first --n_folds=2 trainer=cpu",
-         "crossval experiment=darts crossval.n_folds=2 crossval.name='first' trainer=cpu"),
+        ("training crossval-smp --n_folds=2 --name first trainer=cpu",
+         "crossval experiment=darts crossval.n_folds=2 crossval.name=first trainer=cpu"),
         ("optuna-sweep-smp --sweep-id s1 --device 0", "tune --sweep-id s1 --device 0 experiment=darts"),
         ("preprocess-s2-train-data --data-dir in --labels-dir l --bands red green",
-         "prepare experiment=darts source=scenes source.kind=sentinel2 source.scenes='in' source.labels='l' "
-         "source.bands=['red', 'green']"),
+         "prepare experiment=darts source=scenes source.kind=sentinel2 source.scenes=in source.labels=l "
+         "source.bands=[red, green]"),
         ("test-smp --run-name calm-bay-1 --run-id ab12cd34", "test calm-bay-1-ab12cd34"),
         ("convert-lightning-checkpoint --lightning-checkpoint a.ckpt --out-directory out --checkpoint-name rts",
          "convert a.ckpt --out out/rts"),

@@ -169,12 +169,12 @@ NAMES = ["red", "green", "slope"]
 
 def darts_net(bands=3, classes=1):
     torch.manual_seed(3)
-    return smp.create_model("Unet", "resnet18", encoder_weights=None, in_channels=bands, classes=classes).eval()
+    return smp.create_model("Linknet", "mobilenet_v2", encoder_weights=None, in_channels=bands, classes=classes).eval()
 
 
 def lightning(net, **changes):
     """A checkpoint as Lightning saves DARTS's training."""
-    model = {"arch": "Unet", "encoder_name": "resnet18", "encoder_weights": None, "in_channels": 3, "classes": 1}
+    model = {"arch": "Linknet", "encoder_name": "mobilenet_v2", "encoder_weights": None, "in_channels": 3, "classes": 1}
     told = {
         "config": {"bands": NAMES, "model": model}, "learning_rate": 1e-3, "gamma": 0.9, "focal_loss_alpha": None,
         "focal_loss_gamma": 2.0, "model_version": "2", "run_id": "ab12cd34", "run_name": "calm-bay-1",
@@ -187,7 +187,7 @@ def lightning(net, **changes):
 
 def converted(net, **config):
     """A checkpoint as DARTS converts it."""
-    model = {"arch": "Unet", "encoder_name": "resnet18", "in_channels": 3, "classes": 1}
+    model = {"arch": "Linknet", "encoder_name": "mobilenet_v2", "in_channels": 3, "classes": 1}
     told = {"bands": NAMES, "model": model, "time": datetime(2025, 1, 1), "name": "rts", "model_framework": "smp"}
     return {"config": told | config, "statedict": net.state_dict()}
 
@@ -260,16 +260,18 @@ def test_what_does_not_fit_is_said(desk):
     no_config = lightning(net, hyper_parameters={})
     assert refusal(no_config).startswith("darts.ckpt has no config of its net (model.arch, model.encoder_name)")
     assert (
-        "first convolution 'encoder.conv1.weight' takes 4 bands and its config names 3: red, green, slope"
+        "first convolution 'encoder.features.0.0.weight' takes 4 bands and its config names 3: red, green, slope"
         in refusal(lightning(darts_net(bands=4)))
     )
     model = converted(net)["config"]["model"]
-    assert "no encoder is named 'resnet81'" in refusal(converted(net, model=model | {"encoder_name": "resnet81"}))
+    assert "no encoder is named 'mobilenet_v7'" in refusal(
+        converted(net, model=model | {"encoder_name": "mobilenet_v7"})
+    )
     assert "no architecture is named 'unit'; did you mean 'unet'?" in refusal(
         converted(net, model=model | {"arch": "Unit"})
     )
-    assert "does not fit unet with encoder resnet34: it lacks" in refusal(
-        converted(net, model=model | {"encoder_name": "resnet34"})
+    assert "does not fit linknet with encoder efficientnet-b0: it lacks" in refusal(
+        converted(net, model=model | {"encoder_name": "efficientnet-b0"})
     )
     assert "band 'moisture' of the checkpoint has no known range" in refusal(
         converted(net, bands=["red", "green", "moisture"])
@@ -316,5 +318,9 @@ def test_a_training_begins_with_other_weights(exported, desk):
     theirs = DensePrediction(torch.nn.ModuleDict({"net": darts_net()}), [replace(BANDS[0], name=n) for n in NAMES],
                              TARGETS[:1])  # fmt: skip
     begin_with(theirs, saved(lightning(net := darts_net())))
-    assert theirs.net["net"].state_dict()["encoder.conv1.weight"].equal(net.state_dict()["encoder.conv1.weight"])
+    assert (
+        theirs.net["net"]
+        .state_dict()["encoder.features.0.0.weight"]
+        .equal(net.state_dict()["encoder.features.0.0.weight"])
+    )
     assert read_foreign(Path("darts.ckpt")).told["datetime"] == "2025-11-02T03:04:00"

@@ -5,6 +5,7 @@ commands below. `-` and `_` are alike. What DARTS no longer knows, and what nobo
 write; what has no meaning here (`IGNORED`) is left out.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -223,6 +224,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Commands of DARTS, also after `training`: our verb and the words that it begins with."""
 
+_OURS = re.compile(
+    r"(source|data|split|model|task|optim|trainer|tracker|callbacks|run|evaluate|predict|prepare|crossval|tune|experiment"
+    r"|debug)(\.[\w.]+)?="
+)
 _NAMES = {"train": "run.name", "crossval": "crossval.name", "tune": "tune.name"}
 
 
@@ -290,7 +295,7 @@ def _flags(words: Sequence[str]) -> tuple[Values, list[str]]:
                 leaves[name], name = _read(value), ""
             else:
                 leaves.setdefault(name, True)
-        elif name:
+        elif name and not _OURS.match(word):
             before = leaves[name]
             listed = before if isinstance(before, list) else [before]
             leaves[name] = _read(word) if before is True else [*listed, _read(word)]
@@ -319,8 +324,10 @@ def _written(value: Any) -> str:
         return "[" + ", ".join(_written(inner) for inner in value) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float) or (re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and _read(value) == value):
+        return str(value)
     quoted = str(value).replace("'", "\\'")
-    return str(value) if isinstance(value, int | float) else f"'{quoted}'"
+    return f"'{quoted}'"
 
 
 def _option(name: str, value: Any) -> list[str]:
