@@ -118,7 +118,7 @@ def _of_sample(reader: BatchReader, index: int) -> list[Moments | np.ndarray]:
     for target in reader.targets:
         known = batch[TARGETS][target.name][0].numpy()[batch[VALID][target.name][0].numpy()]
         if target.is_categorical:
-            found.append(np.bincount(known, minlength=target.channels))
+            found.append(np.bincount(known, minlength=len(target.legend)))
         else:
             found.append(moments(target.transformed(known[target.is_transformable(known)], np.log)))
     return found

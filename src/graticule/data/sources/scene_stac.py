@@ -30,7 +30,7 @@ def stac_scenes(root: Path) -> list[SceneFiles]:
         read: Any = pystac.read_file(str(path.resolve()))
         items = [read] if isinstance(read, pystac.Item) else list(read.get_items(recursive=True))
         return [_scene(item) for item in items]
-    except (OSError, ValueError, KeyError, TypeError, pystac.STACError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(f"{path} cannot be read as STAC ({reason}); give an item or collection.") from error
 
