@@ -11,7 +11,19 @@ from graticule.data.sources.fisheye_classes import PUBLISHED_WEIGHTS
 
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
     "source": {name: {"name": name} for name in SOURCES},
-    "model": {name: {"name": name} for name in NETS} | {"unet_small": {"name": "unet", "channels": 16, "levels": 4}},
+    "model": {name: {"name": name} for name in NETS}
+    | {
+        "unet_small": {"name": "unet", "channels": 16, "levels": 4},
+        # As in the course on DFC2021, whose cells are of 50 x 50 pixels.
+        "course_cnn": {
+            "name": "segmentation_cnn",
+            "embedding_size": 64,
+            "pool_sizes": [5, 5, 2],
+            "norm": "none",
+            "upsample": "nearest",
+        },
+        "course_unet": {"name": "unet", "channels": 64, "levels": 2},
+    },
     "data": {
         "windows": {},
         "crops": {"balance": True, "repeats": 4, "augment": {"d4": True, "crop": 96}},
@@ -91,7 +103,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
                     "blur": 0,
                     "noise": 0.0,
                     "posterize": 0,
-                },  # fmt: skip
+                },
             },
             "evaluate": {"after_train": False},
         },
@@ -119,6 +131,7 @@ DEFAULTS = {
 ROOT = {
     "run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"},
     "prepare": {},
+    "profile": {},
     "evaluate": {},
     "predict": {},
     "crossval": {},

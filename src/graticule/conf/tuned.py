@@ -6,6 +6,8 @@ from typing import Any
 
 from graticule.conf.choices import CHOICES, choices_of
 from graticule.conf.compose import checked
+from graticule.conf.course import NETS as COURSE_NETS
+from graticule.conf.course import course_key, course_option
 from graticule.conf.tree import Config
 from graticule.errors import ConfigError, nearest
 
@@ -63,6 +65,8 @@ def _find(name: str, tree: Mapping[str, Any]) -> str:
         return name
     if name in OTHER_NAMES:
         return OTHER_NAMES[name]
+    if of_course := course_key(name, str(tree["model"]["name"])):
+        return of_course
     if name in _LOSS_OPTIONS:
         loss, option = _LOSS_OPTIONS[name]
         places = [
@@ -117,12 +121,14 @@ def with_values(config: Config, values: Mapping[str, Any], trusted: Collection[s
     tree = copy.deepcopy(config.to_dict())
     for key, value in values.items():
         if key in CHOICES and isinstance(value, str):
-            if value not in CHOICES[key]:
+            chosen = COURSE_NETS.get(value, value) if key == "model" else value
+            if chosen not in CHOICES[key]:
                 raise ConfigError(f"no {key} is named '{value}'; {nearest(value, choices_of(key))}")
-            tree[key] = copy.deepcopy(CHOICES[key][value])
+            tree[key] = copy.deepcopy(CHOICES[key][chosen])
     for key, value in values.items():
-        if key not in CHOICES or not isinstance(value, str):
-            _put(tree, key, value)
+        told = course_option(str(tree["model"]["name"]), key, value)
+        if told is not None and (key not in CHOICES or not isinstance(value, str)):
+            _put(tree, *told)
     return checked(tree, trusted)
 
 
