@@ -305,7 +305,9 @@ class CheckpointConfig(Section):
 class PicturesConfig(Section):
     """Pictures of validation windows, sent to the trackers."""
 
-    every_n_validations: Positive = Field(1, validation_alias=AliasChoices("every_n_validations", "every_n_epochs"))
+    every_n_validations: Annotated[
+        Positive, Field(validation_alias=AliasChoices("every_n_validations", "every_n_epochs"))
+    ] = 1
     """Draw at the first validation and every so many later: `trainer.val_every_n_epochs` times as many epochs."""
 
 
