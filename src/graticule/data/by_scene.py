@@ -9,10 +9,10 @@ import fcntl
 import hashlib
 import itertools
 import json
-import logging
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ import geopandas
 from graticule import __version__
 from graticule.data.prepare import Sample, Source, counted
 from graticule.data.shards import Codec
+from graticule.data.spread import DIED, spread
 from graticule.data.store import Store, StoreWriter
-from graticule.errors import ConfigError, GraticuleError, OutputError, SourceError, StoreError
+from graticule.errors import GraticuleError, OutputError, SourceError, StoreError
 from graticule.files import output_error, sweep, whole_file
 
 _ROOTS = "scenes"
@@ -80,6 +81,7 @@ class Job:
         scene: name of the scene.
         part: folder of the part.
         codec: of the store.
+        call: different for each preparation: what is on disk may have changed since the last one.
     """
 
     kind: type
@@ -87,6 +89,7 @@ class Job:
     scene: str
     part: str
     codec: Codec
+    call: str
 
 
 def prepare_scenes(
@@ -122,14 +125,14 @@ def prepare_scenes(
         there = set(old.scenes) if old else set()
         if old:
             _check_alike(old, source)
-        options = json.dumps(source.options(), sort_keys=True)
+        options, call = json.dumps(source.options(), sort_keys=True), uuid.uuid4().hex
         names = source.scene_names()
         jobs = [
-            Job(type(source), options, name, str(parts / _part_name(source, name, options, codec)), codec)
+            Job(type(source), options, name, str(parts / _part_name(source, name, options, codec)), codec, call)
             for name in names if name not in there
         ]  # fmt: skip
         results = [SceneResult(name, "kept") for name in names if name in there]
-        running = _on_dask(jobs, workers, dask) if dask or workers > 1 else map(_make_part, jobs)
+        running = _on_dask(jobs, workers, dask) if dask or workers > 1 else (_make_part(job, source) for job in jobs)
         results += counted(running, len(jobs), f"Preparing {path.name}", progress, "scenes")
         results.sort(key=lambda result: names.index(result.scene))
         _put_together(source, path, old, {job.scene: Path(job.part) for job in jobs}, results, codec, overwrite)
@@ -165,8 +168,8 @@ def _put_together(
             writer.extend(Store.open(parts[name]))
 
 
-def _make_part(job: Job) -> SceneResult:
-    """Prepare one scene, unless it is there; on a worker or in this process.
+def _make_part(job: Job, source: SceneSource | None = None) -> SceneResult:
+    """Prepare one scene, unless it is there; on a worker, which makes its own source, or in this process.
 
     Raises:
         OutputError: if it cannot be written; then nothing can.
@@ -177,7 +180,7 @@ def _make_part(job: Job) -> SceneResult:
         return SceneResult(job.scene, "done", len(Store.open(part)))
     if empty.is_file():
         return SceneResult(job.scene, "empty")
-    source = _source_of(job.kind, job.options)
+    source = source or _source_of(job.kind, job.options, job.call)
     try:
         samples = source.scene_samples(job.scene)
         first = next(samples, None)
@@ -201,49 +204,16 @@ def _make_part(job: Job) -> SceneResult:
 
 
 @lru_cache(maxsize=2)
-def _source_of(kind: type, options: str) -> SceneSource:
-    """The source, made once in each process."""
+def _source_of(kind: type, options: str, call: str) -> SceneSource:
+    """The source, made once in each process and preparation."""
     made: SceneSource = kind(**json.loads(options))
     return made
 
 
 def _on_dask(jobs: list[Job], workers: int, address: str | None) -> Iterator[SceneResult]:
     """The results as they come. A scene whose worker dies goes to another one; after the third, it has failed."""
-    try:
-        from dask import config
-        from distributed import Client, KilledWorker, LocalCluster, as_completed
-    except ImportError as error:
-        raise ConfigError(
-            "several workers need Dask; install it with: pip install 'graticule[scenes]', or set prepare.workers=1."
-        ) from error
-    if not jobs:
-        return
-    with config.set({"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "10s"}):
-        cluster = None
-        if address is None:
-            cluster = LocalCluster(
-                n_workers=min(workers, len(jobs)), threads_per_worker=1, processes=True, dashboard_address=None,
-                memory_limit=0, silence_logs=logging.CRITICAL,
-            )  # fmt: skip
-        try:
-            client = Client(cluster or address)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at {address} ({type(error).__name__}); correct prepare.dask, or start one "
-                "with `dask scheduler`."
-            ) from error
-        try:
-            futures = {client.submit(_make_part, job, pure=False): job for job in jobs}
-            for future in as_completed(futures):
-                try:
-                    yield future.result()
-                except KilledWorker:
-                    why = "its workers died one after the other, as for want of memory; prepare it with fewer workers"
-                    yield SceneResult(futures[future].scene, "failed", why=why)
-        finally:
-            client.close()
-            if cluster is not None:
-                cluster.close()
+    for job, result in spread(_make_part, jobs, workers, address, "prepare"):
+        yield result or SceneResult(job.scene, "failed", why=DIED)
 
 
 @contextmanager

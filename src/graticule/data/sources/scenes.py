@@ -151,7 +151,11 @@ class ScenesSource:
         lost = [(which, why, True) for found in vectors for which, why in found.left_out]
         mended = [(which, f"repaired: {why}", False) for found in vectors for which, why in found.repaired]
         names = {name for files in self.files.values() for name in (files.name, *files.aliases)}
-        return lost + outside_of_scenes(self._labels.polygons, names, list(self._grids.values())) + mended
+        polygons = self._labels.polygons
+        # Where a scene cannot be read, what lies on none of the others may be that scene's.
+        is_told = polygons.names_scenes or not self._faults
+        nowhere = outside_of_scenes(polygons, names, list(self._grids.values())) if is_told else []
+        return lost + nowhere + mended
 
     def samples(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]]:
         """All windows, scene by scene."""
