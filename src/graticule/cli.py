@@ -130,14 +130,18 @@ examples:
     ),
     "predict": Verb(
         "write the map of a whole scene, or of the whole Earth",
-        "graticule predict RUN [SCENE ...] [key=value ...]",
-        """Walks over scenes in blended windows and writes maps to RUN/predictions/: GeoTIFF on rasters, Zarr and FITS
-on HEALPix. A scene is a name of the source's, or the path of a GeoTIFF; all of the source's if none is given.
+        "graticule predict RUN [RUN ...] [SCENE ...] [key=value ...]",
+        """Walks over scenes in blended windows and writes maps to RUN/predictions/: GeoTIFF on rasters, with objects,
+extent, thumbnail and STAC item; Zarr and FITS on HEALPix. A scene is a name of the source's, or the path of a GeoTIFF;
+all of the source's if none is given. Several runs, or --checkpoint several times, give the mean of all. Scenes whose
+products are all there are kept.
 
 examples:
   graticule predict runs/_runs/mossy-fjord-27-ab12cd34      all scenes of its source
   graticule predict RUN source.grid=raster:0.25deg          the same Earth on another grid
   graticule predict RUN scenes/new.tif predict.probabilities=uint8
+  graticule predict RUN scenes/*.tif predict.workers=4 predict.min_object_size=32
+  graticule predict RUN OTHER_RUN new.tif --checkpoint best --checkpoint last
   graticule predict RUN photo.png --calibration FV.json     a photograph: classes or depth on it and on the sphere
   graticule predict RUN 00000_FV                            one of its source""",
     ),
@@ -355,10 +359,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name in ("evaluate", "test", "predict", "resume", "export"):
         default = "last" if name == "resume" else "best"
         told = f"best, last, the number of an epoch, or the path of a checkpoint ({default})"
-        parser.add_argument(
-            "--checkpoint", default="best" if name == "predict" else None, metavar="WHICH", help=told
-        )  # fmt: skip
+        if name == "predict":
+            parser.add_argument("--checkpoint", action="append", default=[], metavar="WHICH", help=told)
+        else:
+            parser.add_argument("--checkpoint", metavar="WHICH", help=told)
     if name == "predict":
+        parser.add_argument("--overwrite", action="store_true", help="also scenes whose products are all there")
         parser.add_argument(
             "--calibration", type=Path, metavar="FILE", help="JSON of the camera of photographs in files"
         )

@@ -70,16 +70,44 @@ class PredictConfig(Section):
     """Side of a window in pixels; 256 on rasters and 64 on HEALPix if null."""
     overlap: NotNegative = 32
     """Pixels that windows on a raster share and blend; on HEALPix a quarter of the window is halo on each side."""
+    reflection: NotNegative = 0
+    """Pixels by which a raster is mirrored outwards, so that its edge is not the edge of a window."""
     batch_size: Positive = 8
     """Windows of one step."""
     tta: bool = False
     """Take the mean over the eight flips and quarter turns of each window; eight times the cost."""
     probabilities: Literal["none", "uint8", "float32"] = "none"
     """Write the probability of each class too, in steps of 1/250 or in full."""
+    products: list[Literal["objects", "extent", "thumbnail", "stac"]] | None = None
+    """Beside the maps; if null those that fit: on a raster all, with the objects of binary targets, else `stac`."""
+    quality_level: Literal[0, 1, 2, "none", "low_quality", "high_quality"] = 1
+    """Of scenes with a quality mask, leave out: the invalid (1, `low_quality`), all but the good (2), nothing (0)."""
+    mask_erosion_size: NotNegative = 0
+    """Leave out pixels that are so near to one without input or quality; the radius of a disc, in pixels."""
+    edge_erosion_size: NotNegative | None = None
+    """Leave out so many rows and columns at the edge of a scene; as `mask_erosion_size` if null."""
+    min_object_size: NotNegative = 0
+    """Make class 0 of smaller objects of binary targets; in pixels, which belong together if corners touch."""
+    binarization_threshold: Share = 0.5
+    """Class 1 of a binary target is where its probability is at least so high."""
     nside: Positive = 256
     """Of the sphere that photographs are written on, where the net does not predict on one."""
     formats: list[Literal["cog", "zarr", "fits"]] | None = None
     """`cog` for rasters, `zarr` and `fits` for HEALPix; those that fit the grid if null."""
+    output: str | None = None
+    """Folder to write to; `predictions` in the first run's if null."""
+    workers: Positive = 1
+    """Processes that predict scenes side by side, on a local Dask cluster; 1 works in this process."""
+    devices: list[str] | None = None
+    """One worker on each of these, such as [cuda:0,cuda:1]; if null all work where `trainer.accelerator` says."""
+    dask: str | None = None
+    """Address of the scheduler of a Dask cluster that is there already, such as tcp://HOST:8786; it does the work."""
+
+    @property
+    def lowest_quality(self) -> int:
+        """The level as a number."""
+        names = {"none": 0, "low_quality": 1, "high_quality": 2}
+        return names[self.quality_level] if isinstance(self.quality_level, str) else self.quality_level
 
 
 class CrossvalConfig(Section):
