@@ -37,7 +37,7 @@ _METADATA_KEY = b"graticule"
 
 @dataclass(frozen=True)
 class BlockParts:
-    """The part of every block of a longitude/latitude lattice: parts[row][column], 0 train, 1 val, 2 test.
+    """The part of every block of a longitude/latitude lattice: `parts[row][column]`, 0 train, 1 val, 2 test.
 
     Row 0 touches the north pole, column 0 starts at 180°W; `degrees` is the side of a block. With `val_is_train` no
     block is val: the train blocks validate too.
