@@ -2,7 +2,7 @@
 
 Run: python benchmarks/augmentation.py [device]
 Eight samples of 10 optical bands, 512 x 512 pixels, uint16; every sample is blurred, changed in brightness and
-contrast, made noisy and rounded to 64 levels. Without a device there is only the CPU, where a batch goes one by one, too.
+contrast, made noisy and rounded to 64 levels. Without a device there is only the CPU, where batches go one by one too.
 """
 
 import sys
