@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,8 +28,8 @@ from graticule.inference.progress import tracked
 from graticule.inference.rendering import SKY, Event, Smog, Wildfire, infer_all
 
 _HINTS = {
-    "smog": "smog needs how far away everything is: add --depth FILES (metres) or --disparity FILES",
-    "wildfire": "wildfire needs to know the sky: add --segmentation FILES",
+    "smog": "smog needs how far away everything is: add --depth FILES (metres) or --disparity FILES.",
+    "wildfire": "wildfire needs to know the sky: add --segmentation FILES.",
 }
 
 
@@ -97,17 +98,26 @@ def _request(arguments: argparse.Namespace, photos: Sequence[Path]) -> _Request:
     }
     able = tuple(event for event in events if any(files.get(layer) for layer in event.needs))
     wanted = able if arguments.event == "all" else tuple(event for event in events if event.name == arguments.event)
-    for event in (*wanted, *(() if able else events)):
+    for event in wanted or events:
         if event not in able:
-            named = {name: given for name in event.needs if (given := getattr(arguments, name))}
-            for name, given in named.items():
-                stem = photos[0].stem
-                raise ConfigError(
-                    f"no file of {name} in {given[0]} belongs to {photos[0]}; name it {stem}.npy, .npz or .png."
-                )
-            raise ConfigError(f"{_HINTS[event.name]}.")
+            _refuse(event, arguments, photos[0])
+    if not wanted:
+        raise ConfigError(
+            "nothing is known of the pixels: add --depth FILES (metres) for smog, --segmentation FILES for wildfire."
+        )
     used = {name: files[name] for event in wanted for name in event.needs if name in files}
     return _Request(wanted, used, sky, arguments.depth_unit, arguments.out, sheet=arguments.event == "all")
+
+
+def _refuse(event: Event, arguments: argparse.Namespace, photo: Path) -> None:
+    """Say why an event cannot be rendered, unless it was not asked for and nothing was given for it."""
+    for name in event.needs:
+        for given in getattr(arguments, name)[:1]:
+            raise ConfigError(
+                f"no file of {name} in {given} belongs to {photo}; name it {photo.stem}.npy, .npz or .png."
+            )
+    if arguments.event == event.name:
+        raise ConfigError(_HINTS[event.name])
 
 
 def _sky(given: str) -> int | str:
@@ -123,7 +133,9 @@ def _render(photo: Path, request: _Request, seconds: dict[str, float]) -> list[P
     """Write the pictures of one photograph and return their paths."""
     started = time.perf_counter()
     x = read_photo(photo)
-    layers = {name: _read(name, files[photo], request) for name, files in request.files.items() if photo in files}
+    layers: dict[str, Any] = {
+        name: _read(name, files[photo], request) for name, files in request.files.items() if photo in files
+    }
     events = [event for event in request.events if not set(event.needs).isdisjoint(layers)]
     for event in request.events:
         if event not in events and (not request.sheet or not events):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-LONGEST = 640
-"""Photographs whose longer side has more pixels get their glow from a smaller picture; see `glow`."""
+SIDE = 640
+"""Photographs whose shorter side has more pixels get their glow from a smaller picture; see `glow`."""
 
 _LOWEST = 2 / 3
 _WIDENED = 0.18
@@ -22,8 +22,8 @@ def glow(sky: Bool[Tensor, "*b h w"]) -> Float32[Tensor, "*b h w"]:
 
     What is called sky in the lowest third is no sky. Lengths are shares of the shorter side: the sky is widened by 0.18
     of it less a pixel, and blurred by a Gaussian of 0.22 that is cut off at as much, mirrored at the borders. Of large
-    photographs this is worked out with a longer side of `LONGEST` pixels, where the blur is wide enough for the
-    difference to lie below a step of 8 bits.
+    photographs this is worked out with a shorter side of `SIDE` pixels, where the blur is wide enough for the
+    difference to lie below a step of 8 bits (strips longer than eight times as much become smaller still).
 
     Args:
         sky: where the sky is.
@@ -33,7 +33,7 @@ def glow(sky: Bool[Tensor, "*b h w"]) -> Float32[Tensor, "*b h w"]:
     height, width = sky.shape[-2:]
     flat = sky.reshape(-1, 1, height, width).float()
     flat[:, :, torch.arange(height, device=sky.device) >= _LOWEST * height] = 0
-    scale = min(1.0, LONGEST / max(height, width))
+    scale = min(1.0, SIDE / min(height, width), 8 * SIDE / max(height, width))
     small = max(1, round(height * scale)), max(1, round(width * scale))
     if small != (height, width):
         flat = (F.interpolate(flat, small, mode="area") >= 0.5).float()

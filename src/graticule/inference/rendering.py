@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ _FIRE = 103
 _GREENS = (100, 150)
 
 
+@runtime_checkable
 class Event(Protocol):
     """Something that is done to photographs, given what is known of them.
 
@@ -61,8 +63,10 @@ class Smog:
     def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
         """The photographs through smog."""
         if "depth" in layers:
-            return smog(photos, thickness_of_metres(layers["depth"], self.visibility))
-        return smog(photos, thickness_of_disparity(layers["disparity"]))
+            thickness = thickness_of_metres(layers["depth"], self.visibility)
+        else:
+            thickness = thickness_of_disparity(layers["disparity"])
+        return _one_by_one(smog, photos, thickness)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Wildfire:
 
     def render(self, photos: Float32[Tensor, "b 3 h w"], layers: Layers) -> Float32[Tensor, "b 3 h w"]:
         """The photographs in the light of the fire."""
-        return wildfire(photos, layers["segmentation"] == self.sky, self.green)
+        return _one_by_one(partial(wildfire, green=self.green), photos, layers["segmentation"] == self.sky)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,14 @@ class Flood:
         if self.threshold is not None:
             mask = (mask > self.threshold).to(photos.dtype)
         return flood(photos, self.paint(photos, mask), mask)
+
+
+def _one_by_one(do: Callable[[Tensor, Tensor], Tensor], photos: Tensor, layer: Tensor) -> Tensor:
+    """A batch of which each photograph comes out as it does alone, to the last bit.
+
+    Torch computes powers of the same number otherwise within a register of numbers than at the end of an array.
+    """
+    return torch.stack([do(photo, known) for photo, known in zip(photos, layer, strict=True)])
 
 
 def infer_all(
