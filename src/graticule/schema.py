@@ -127,6 +127,11 @@ class Target:
         return f"{self.name}-uncertainty"
 
     @property
+    def predicted_names(self) -> tuple[str, ...]:
+        """Names of the fields that are predicted for this target: its own, and that of its uncertainty."""
+        return (self.name, self.uncertainty_name) if self.uncertainty else (self.name,)
+
+    @property
     def zero_and_unit(self) -> tuple[float, float]:
         """The transformed values that the net gives as 0 and, less that, as 1."""
         if self.scaling == "min_max" and self.low is not None and self.high is not None:

@@ -74,10 +74,11 @@ class Canvas:
         self.weight[here] += weight
         self.pairs[here] = np.where(seen[own], pair, self.pairs[here])
         for target in self.targets:
-            values = predictions[target.name]
-            if target.name not in self.fields:
-                self.fields[target.name] = _array((*values.shape[: values.ndim - seen.ndim], *self.grid.shape))
-            self.fields[target.name][(..., *here)] += values[(..., *own)] * weight
+            for name in target.predicted_names:
+                values = predictions[name]
+                if name not in self.fields:
+                    self.fields[name] = _array((*values.shape[: values.ndim - seen.ndim], *self.grid.shape))
+                self.fields[name][(..., *here)] += values[(..., *own)] * weight
             known, kept = truth[target.name][own], self.truth[target.name]
             unknown = known == IGNORE if target.is_categorical else np.isnan(known)
             kept[here] = np.where(unknown, kept[here], known)
@@ -123,11 +124,14 @@ class Canvas:
             known = (self.weight > 0) & ~unknown
             if grid is None:
                 known = counted(torch.from_numpy(known)[None], target.cell)[0].numpy()
-                fields[name], truth[name], valid[name] = self.fields[name], self.truth[name], known
+                truth[name], valid[name] = self.truth[name], known
+                fields |= {predicted: self.fields[predicted] for predicted in target.predicted_names}
                 share[name] = np.broadcast_to(np.float32(1), known.shape)
             else:
                 exchanged = _exchange(self.grid, grid, target, self.fields[name], self.truth[name], known)
                 fields[name], truth[name], valid[name], share[name] = exchanged
+                for predicted in target.predicted_names[1:]:
+                    fields[predicted] = resampler(self.grid, grid, "area").values(self.fields[predicted], known)[0]
         pairs = self.pairs.reshape(-1)
         if grid is not None:
             nearest = resampler(self.grid, grid, "nearest").nearest

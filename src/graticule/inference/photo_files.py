@@ -64,9 +64,8 @@ def predict_photo(
     photo = shot.camera
     sphere = grid if isinstance(grid, HealpixGrid) else HealpixGrid(nside, base_pixels_of_cameras((photo,)))
     written: list[Path] = []
-    for target in task.targets:
-        path = folder / f"{shot.name}-{target.name}"
-        layer = layers_of(target)[0]
+    for layer in [layer for target in task.targets for layer in layers_of(target)]:
+        target, path = layer.target, folder / f"{shot.name}-{layer.name}"
         on_photo, on_sphere = (
             layer.encode(*_moved(grid, there, target, fields[target.name], photo)) for there in (photo, sphere)
         )

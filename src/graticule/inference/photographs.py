@@ -144,11 +144,12 @@ class Photographs:
         truth = canvas.truth if self.place.is_own else self._truth(name, camera.without_pose(), grid)
         fields, valid = {}, {}
         for target in self.targets:
-            field, there = canvas.fields[target.name], predicted
-            if grid != own:
-                way: Method = "nearest" if target.is_categorical else "bilinear"
-                field, there = resampler(own, grid, way).values(field, predicted)
-            fields[target.name] = field
+            there = predicted
+            for predicted_name in target.predicted_names:
+                fields[predicted_name] = canvas.fields[predicted_name]
+                if grid != own:
+                    way: Method = "nearest" if target.is_categorical else "bilinear"
+                    fields[predicted_name], there = resampler(own, grid, way).values(fields[predicted_name], predicted)
             valid[target.name] = there & mask & known(truth[target.name])
         x = canvas.x
         if x is not None and grid != own:
