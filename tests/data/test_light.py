@@ -15,6 +15,7 @@ from graticule.data.loader import BatchReader
 from graticule.data.splits import assign
 from graticule.errors import ConfigError
 from graticule.grids.windows import morton, morton_inverse
+from graticule.inference.symmetry import d4_mean
 from graticule.schema import DRAWS, SEEN, Band, X
 from worlds import healpix_world, raster_world
 
@@ -111,6 +112,27 @@ def test_the_turned_aspect_is_the_aspect_of_the_turned_heights(seed, element):
     found = relight(turned, torch.ones(1, 12, 12, dtype=torch.bool), bands, drawn(element=element))
     expected = stored(np.ascontiguousarray(turn(dem, element)))
     assert np.abs(found[0].numpy() - expected).max() <= 40  # of 10 000
+
+
+def test_the_mean_over_turns_turns_directions_too():
+    """A net that answers with its aspect says the same of all turns only if the aspect is turned with the picture."""
+    bands = (Band("aspect_sin", kind="direction"), Band("aspect_cos", kind="direction"), Band("z", kind="elevation"))
+    dem = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 50, (12, 12)), 2).astype(np.float32)
+    x = torch.from_numpy(np.stack([*aspect(dem, (3.0, 3.0), 0.0), dem]))[None]
+    seen = torch.ones(1, 12, 12, dtype=torch.bool)
+    faults = []
+
+    def predict(x, seen):
+        expected = np.stack(aspect(x[0, 2].numpy().copy(), (3.0, 3.0), 0.0))
+        faults.append(np.abs(x[0, :2].numpy() - expected).max())
+        return {"height": x[:, 2]}
+
+    answer = d4_mean(predict, bands)(x, seen)["height"]
+    assert len(faults) == 8
+    assert max(faults) < 1e-3
+    assert torch.allclose(answer, x[:, 2], atol=1e-4)
+    with pytest.raises(ConfigError, match="leave out flips and turns"):
+        d4_mean(predict, bands[:1])
 
 
 def test_a_direction_has_two_parts():

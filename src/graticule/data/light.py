@@ -44,7 +44,7 @@ def direction_pairs(bands: Sequence[Band]) -> list[tuple[int, int]]:
             ends = " or ".join(f"*{east} with *{north}" for east, north in _PARTS.items())
             raise ConfigError(
                 f"band '{band.name}' is one component of a direction and cannot be turned without the other; name both "
-                f"in data.bands ({ends}), or set data.augment=false."
+                f"in data.bands ({ends}), or leave out flips and turns (data.augment, tta)."
             )
     return pairs
 
@@ -74,9 +74,15 @@ def relight(
         scale, offset = _column([b.scale for b in some], changed), _column([b.offset for b in some], changed)
         physical = changed[:, optical] * scale + offset
         changed[:, optical] = (_relit(physical, seen[:, None], some, draws) - offset) / scale
-    for east, north in direction_pairs(bands) if draws["element"].any() else ():
-        _turn_direction(changed, bands, east, north, draws["element"])
+    if draws["element"].any():
+        turn_directions(changed, bands, draws["element"])
     return changed
+
+
+def turn_directions(x: Tensor, bands: Sequence[Band], elements: np.ndarray) -> None:
+    """Turn the bands of `x` [b, c, *space] that are directions as the picture of each sample was, in place."""
+    for east, north in direction_pairs(bands):
+        _turn_direction(x, bands, east, north, elements)
 
 
 def _relit(values: Tensor, seen: Tensor, bands: Sequence[Band], draws: Draws) -> Tensor:

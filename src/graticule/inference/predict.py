@@ -28,7 +28,6 @@ from graticule.inference.walk import pick_bands, walk
 from graticule.inference.writers import Write, cog_writer, fits_writer, zarr_writer
 from graticule.schema import Band, Target
 
-
 __all__ = ["PredictOptions", "Task", "on_any_square", "pick_bands", "predict_scene", "predictor"]
 
 
@@ -203,7 +202,7 @@ def on_any_square(
         places = None if bands is None else pick_bands(bands, task.bands)
         predictors.append(one if places is None else _of_bands(one, places))
     mean = ensemble_mean(predictors)
-    return d4_mean(mean) if tta else mean
+    return d4_mean(mean, tasks[0].bands if bands is None else bands) if tta else mean
 
 
 def _of_bands(predict: Predict, places: list[int]) -> Predict:

@@ -2,23 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from graticule.data.light import direction_pairs, turn_directions
 from graticule.inference.stitch import Predict
+from graticule.schema import Band
 
 
-def d4_mean(predict: Predict) -> Predict:
+def d4_mean(predict: Predict, bands: Sequence[Band] = ()) -> Predict:
     """The mean of what `predict` says of a window's eight flips and quarter turns (test-time augmentation).
 
-    It costs eight times as much, and the answer turns with its input.
+    It costs eight times as much, and the answer turns with its input. Those of the `bands` that are directions turn
+    with the picture.
+
+    Raises:
+        ConfigError: if a band is one component of a direction whose other one is missing.
     """
+    directed = bool(direction_pairs(bands))
 
     def averaged(x: Tensor, seen: Tensor) -> dict[str, Tensor]:
         total: dict[str, Tensor] = {}
         for turns in range(4):
             for flipped in (False, True):
-                answer = predict(_turn(x, turns, flipped), _turn(seen, turns, flipped))
+                turned = _turn(x, turns, flipped)
+                if directed:
+                    turned = turned.clone()
+                    turn_directions(turned, bands, np.full(len(x), turns + 4 * flipped))
+                answer = predict(turned, _turn(seen, turns, flipped))
                 for name, values in answer.items():
                     back = _turn_back(values, turns, flipped)
                     total[name] = total[name] + back if name in total else back
