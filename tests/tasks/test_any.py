@@ -19,6 +19,6 @@ def test_any_is_every_target_without_an_entry():
 
 def test_another_name_is_still_an_error():
     with pytest.raises(
-        ConfigError, match="task.losses has an entry for 'lakes', which is no target; did you mean 'lake'"
+        ConfigError, match=r"task.losses has an entry for 'lakes', which is no target; did you mean 'lake'"
     ):
         entries_of({"any": [FOCAL], "lakes": [DICE]}, TARGETS)
