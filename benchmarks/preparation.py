@@ -2,8 +2,8 @@
 
     python benchmarks/preparation.py [--side 4096]
 
-The scene is cut into two files side by side, so that two workers have one each; the labels are a raster. Every figure is
-the best of three. MB are those of `x` as it is stored.
+The scene is cut into two files side by side, so that two workers have one each; the labels are a raster. Every figure
+is the best of three. MB are those of `x` as it is stored.
 """
 
 import argparse

@@ -95,12 +95,24 @@ class Layer:
         self, grid: RasterGrid, method: Literal["nearest", "bilinear"] = "bilinear"
     ) -> Float32[np.ndarray, "bands h w"]:
         """Its values on a grid, NaN where there are none."""
+        if (corner := self._corner(grid)) is not None:
+            values, valid = read_window(self.path, self.numbers, *corner, *grid.shape)
+            return np.where(valid, values, np.nan).astype(np.float32, copy=False)
         needed = covering(self.grid, grid)
         if needed is None:
             return np.full((len(self.numbers), *grid.shape), np.nan, np.float32)
         values, valid = read_window(self.path, self.numbers, *needed)
         values = np.where(valid, values, np.nan)
         return warp(values, self.grid.window(*needed), grid, method)
+
+    def _corner(self, grid: RasterGrid) -> tuple[int, int] | None:
+        """Row and column where `grid` begins, if its pixels are pixels of this layer."""
+        same = [one == other for one, other in zip(self.grid.transform, grid.transform, strict=True)]
+        if self.grid.crs != grid.crs or not all(same[place] for place in (0, 1, 3, 4)):
+            return None
+        column, row = ~self.grid.affine * (grid.transform[2], grid.transform[5])
+        near = round(row), round(column)
+        return near if max(abs(row - near[0]), abs(column - near[1])) < 1e-6 else None
 
 
 def read_quality(
