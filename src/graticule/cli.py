@@ -75,6 +75,24 @@ examples:
   graticule train experiment=earth -m model=unet,segmentation_cnn run.seed=1,2,3
   graticule train experiment=earth -m run.seed=1,2 --launcher slurm --slurm partition=gpu --slurm gpus_per_node=1""",
     ),
+    "profile": Verb(
+        "measure what the data, or the net, of a configuration cost",
+        "graticule profile data|model [key=value ...]",
+        """data: set-up, first batch, batches by number of threads, time by step, beside bare reads, memory and disk;
+and which data.num_workers to set. It takes every configuration that train takes.
+model: parameters, operations, memory, time of a training step by part and of an epoch, largest batch; of the store's
+batches, or with profile.shape=[BANDS,ROWS,COLUMNS] (on HEALPix [BANDS,CELLS]) without a store.
+Tables are shown; config.yaml, profile.json and profile.png are written to a new folder of OUTPUT/_profiles, which is
+the last line printed.
+
+examples:
+  graticule profile data experiment=earth_small
+  graticule profile data experiment=earth data.batch_size=8 'profile.workers=[0,2,8]' profile.loops=9
+  graticule profile model experiment=earth_small
+  graticule profile model experiment=earth profile.trace=true          also trace.json, for Perfetto, and trace.txt
+  graticule profile model model=unet 'profile.shape=[13,256,256]' profile.outputs=10
+  graticule profile model model=heal_swin 'profile.shape=[3,524288]' 'profile.base_pixels=[0,1,2,3,4,5,6,7]'""",
+    ),
     "crossval": Verb(
         "train on every fold with several seeds, and score",
         "graticule crossval [key=value ...]",
@@ -339,7 +357,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name == "render":
         _add_rendering(parser)
         return parser
-    if name in ("prepare", "train", "crossval", "tune"):
+    if name == "profile":
+        parser.add_argument("what", choices=("data", "model"), help="what to measure")
+    if name in ("prepare", "profile", "train", "crossval", "tune"):
         parser.add_argument("words", nargs="*", metavar="key=value", help="choices of groups and values")
         _add_config(parser, "a .py, .toml or .yaml file; words win over it")
         parser.add_argument("--print-config", action="store_true", help="show the resolved configuration and stop")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, model_validator
 
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
-from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, TuneConfig
+from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, ProfileConfig, TuneConfig
 from graticule.errors import nearest
 from graticule.schema import Scaling, Transform
 
@@ -335,6 +335,7 @@ class Config(Section):
     tracker: TrackerConfig = TrackerConfig()
     callbacks: CallbacksConfig = CallbacksConfig()
     prepare: PrepareConfig = PrepareConfig()
+    profile: ProfileConfig = ProfileConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     crossval: CrossvalConfig = CrossvalConfig()

@@ -24,6 +24,37 @@ class PrepareConfig(Section):
     """Address of the scheduler of a Dask cluster that is there already, such as tcp://HOST:8786; it does the work."""
 
 
+class ProfileConfig(Section):
+    """What `graticule profile` measures."""
+
+    name: str | None = None
+    """Name of the profile's folder, which ends in an id. A random one if null."""
+    batches: Positive = 20
+    """Of data: batches of one loop."""
+    loops: Positive = 5
+    """Of data: loops with each number of threads; the numbers take turns, so that a busy machine hits all alike."""
+    workers: Annotated[list[NotNegative], Field(min_length=1)] = [0, 1, 2, 4]
+    """Of data: the values of `data.num_workers` to try, beside the one that is set."""
+    steps: Positive = 10
+    """Of models: training steps to time."""
+    largest_batch: bool = True
+    """Of models: tell the largest batch that fits, tried on CUDA, and estimated from free memory elsewhere."""
+    trace: bool = False
+    """Of models: write what torch's profiler sees of three steps, as `trace.json` and `trace.txt`."""
+    shape: Annotated[list[Positive], Field(min_length=2, max_length=3)] | None = None
+    """Of models: [bands, rows, columns], or on HEALPix [bands, cells], of a sample of noise; if null the store's."""
+    base_pixels: list[Annotated[int, Field(ge=0, lt=12)]] | None = None
+    """With `shape` on HEALPix: the base pixels that the cells cover; those under one parent if null."""
+    outputs: Positive = 10
+    """With `shape`: classes to predict; 1 is a binary target."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ProfileConfig":
+        if self.base_pixels is not None and (self.shape is None or len(self.shape) != 2):
+            raise ValueError("profile.base_pixels needs profile.shape=[bands,cells]; give it, or leave both out")
+        return self
+
+
 class EvaluateConfig(Section):
     """The evaluation, after training or by its verb."""
 
