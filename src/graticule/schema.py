@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from graticule.errors import StoreError
 
 IGNORE = 255
@@ -137,6 +139,11 @@ class Target:
         if self.scaling == "min_max" and self.low is not None and self.high is not None:
             return self.low, (self.high - self.low) or 1.0
         return (0.0, 1.0) if self.scaling != "standardise" else (self.mean or 0.0, self.std or 1.0)
+
+    @property
+    def typical(self) -> float:
+        """The value in the unit whose transformed value is the mean, once measured: what a constant would predict."""
+        return float(self.restored(np.float64(self.mean or 0.0), np.exp))
 
     def transformed(self, values: Any, log: Callable[[Any], Any]) -> Any:
         """Values in the unit (an array or a tensor, with its `log`) as the net learns them, before scaling.

@@ -113,3 +113,5 @@ def test_statistics_are_those_of_what_is_learnt():
     measured = _measured_target(target, moments(target.transformed(values, np.log)))
     assert (measured.mean, measured.low, measured.high) == pytest.approx((1.0, 0.0, 2.0))
     assert measured.zero_and_unit == pytest.approx((0.0, 2.0))
+    assert measured.typical == pytest.approx(math.e)
+    assert Target("height", "height", unit="m", mean=-3.0).typical == -3.0

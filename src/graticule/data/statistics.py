@@ -31,9 +31,7 @@ class Moments:
         step = other.mean - self.mean
         share = other.count / count
         squares = self.squares + other.squares + step * step * self.count * share
-        return Moments(
-            count, self.mean + step * share, squares, min(self.low, other.low), max(self.high, other.high)
-        )
+        return Moments(count, self.mean + step * share, squares, min(self.low, other.low), max(self.high, other.high))
 
     @property
     def std(self) -> float:

@@ -117,7 +117,7 @@ def evaluate(
     tasks = [tasks] if not isinstance(tasks, Sequence) else list(tasks)
     began = time.perf_counter()
     samples = Samples(datamodule, part, tasks[0].targets)
-    constants = {t.name: float(t.mean or 0.0) for t in datamodule.targets if t.kind in ("height", "depth")}
+    constants = {t.name: t.typical for t in datamodule.targets if t.kind in ("height", "depth")}
     tally = Tally(samples.targets, {t.name: constants[t.name] for t in samples.targets if t.name in constants})
     examples = Examples(options.examples, datamodule.bands, samples.targets)
     objects = _object_scores(samples, options)

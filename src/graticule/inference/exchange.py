@@ -117,7 +117,8 @@ class Canvas:
         self.blended()
         grid = None if grid == self.grid else grid
         target_grid = grid or self.grid
-        fields, truth, valid, share = {}, {}, {}, {}
+        fields: dict[str, np.ndarray] = {}
+        truth, valid, share = {}, {}, {}
         for target in self.targets:
             name = target.name
             unknown = self.truth[name] == IGNORE if target.is_categorical else np.isnan(self.truth[name])

@@ -52,11 +52,11 @@ class Tally:
             device = given.device
             known = (truth[target.name].to(device), valid[target.name].to(device))
             own = None if weight is None else weight[target.name].to(device)
-            rest = (own, groups.to(device), len(present))
-            _merge(self.groups[target.name], present, target_sums(target, predictions, *known, *rest))
+            place, count = groups.to(device), len(present)
+            _merge(self.groups[target.name], present, target_sums(target, predictions, *known, own, place, count))
             if target.name in self.constants:
                 constant = torch.full_like(given, self.constants[target.name])
-                _merge(self.baselines[target.name], present, value_sums(constant, *known, *rest))
+                _merge(self.baselines[target.name], present, value_sums(constant, *known, own, place, count))
 
 
 def _merge(kept: dict[int, Arrays], codes: Tensor, sums: Sums) -> None:
