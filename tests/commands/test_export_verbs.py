@@ -30,7 +30,7 @@ def test_an_exported_folder_predicts_as_the_run_does(run, capsys):
 def test_test_is_an_evaluation_of_the_test_part_on_scenes(run, capsys):
     words = ["evaluate.bootstrap=0", "evaluate.examples=0", "evaluate.objects=true"]
     assert main(["test", str(run), *words]) == 0
-    assert capsys.readouterr().out.strip() == str(run / "evaluation" / "test-scene")
+    assert capsys.readouterr().out.splitlines()[-1] == str(run / "evaluation" / "test-scene")
     told = json.loads((run / "evaluation" / "test-scene" / "metrics.json").read_text())
     assert (told["part"], told["grid"]) == ("test", "scene")
     objects = told["targets"]["landcover"]["objects"]
