@@ -6,6 +6,7 @@ colour together tell a slump. A stand-in for tests and for trying; nothing in it
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -25,6 +26,8 @@ _TREND = np.array([[110.0, 150.0, 130.0], [190.0, 70.0, 160.0]])
 _CORNERS = 48
 
 Plane = Float64[np.ndarray, "*points"]
+Square = np.ndarray | np.int64
+"""Row or column of one square, or of many."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,11 @@ class SlumpWorld:
         place = np.hypot(east, north) / self._radius(np.arctan2(north, east), row, column)
         return self.kind[row, column], place, row, column
 
-    def _middle(self, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _middle(self, row: Square, column: Square) -> tuple[Any, Any]:
         shift = (self._drawn[1:3, row, column] - 0.5) * 180
         return (column + 0.5) * CELL + shift[0], (row + 0.5) * CELL + shift[1]
 
-    def _radius(self, angle: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    def _radius(self, angle: np.ndarray, row: Square, column: Square) -> np.ndarray:
         _, _, _, size, turn, _, lobes, _ = self._drawn[:, row, column]
         wobble = 0.2 * np.sin(2 * angle + 6.3 * turn) + 0.1 * np.sin(3 * angle + 6.3 * lobes)
         return (70 + 90 * size) * (1 + wobble)
