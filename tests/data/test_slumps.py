@@ -47,7 +47,7 @@ def test_labels_relief_and_trends_are_read_where_they_are(tundra, kind):
     slump, other = (known == 1) & seen, (known == 0) & seen
     assert (known != IGNORE).any()
     assert slump.any()
-    assert x[2][slump].mean() < x[2][other].mean() - 2, "slumps are hollows"
+    assert x[2][slump].mean() < x[2][other].mean() - 1, "slumps are hollows, often wider than the disc"
     assert x[3][slump].mean() < x[3][other].mean() - 30, "and have lost their green"
     assert {row["region"] for _, _, row in read.samples()} == {"Anvil Coast", "Birch Delta"}
 
