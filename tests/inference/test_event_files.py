@@ -139,7 +139,7 @@ def test_a_segmentation_by_numbers_a_palette_or_the_skys_colour(tmp_path):
 
 
 def test_photographs_of_files_and_folders(tmp_path):
-    for name in ("b.png", "a.jpg", "notes.txt", "in/c.PNG"):
+    for name in ("b.png", "a.jpg", "notes.txt", "in/c.PNG", "a-depth.png", "b_segmentation.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     names = [path.name for path in list_photos([tmp_path, tmp_path / "in/c.PNG", tmp_path / "a.jpg"])]

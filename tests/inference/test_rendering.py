@@ -182,7 +182,9 @@ def test_what_cannot_be_rendered_is_one_line(photo, events, known, told):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [lambda: Smog(0), lambda: Smog(float("nan")), lambda: Wildfire(seed=-1)])
+@pytest.mark.parametrize(
+    "make", [lambda: Smog(0), lambda: Smog(float("nan")), lambda: Wildfire(seed=-1), lambda: Wildfire(seed=2**64)]
+)
 def test_options_out_of_range_are_refused(make):
     with pytest.raises(ConfigError, match="it must be"):
         make()

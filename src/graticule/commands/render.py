@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def _request(arguments: argparse.Namespace, photos: Sequence[Path]) -> _Request:
     )  # fmt: skip
     if arguments.depth and arguments.disparity:
         raise ConfigError("both --depth and --disparity were given; give one.")
+    if arguments.depth_unit is not None and not 0 < arguments.depth_unit < inf:
+        raise ConfigError(f"--depth-unit is {arguments.depth_unit:g}; it must be metres above 0, such as 0.001.")
     files = {
         name: layer_files(name, given, photos)
         for name in ("depth", "disparity", "segmentation")

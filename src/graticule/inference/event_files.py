@@ -25,6 +25,8 @@ _TILE, _GAP, _HEAD = 480, 8, 28
 def list_photos(given: Sequence[Path]) -> list[Path]:
     """The photographs that are named, and those in the folders that are named.
 
+    A file of a folder whose name ends as that of a layer does (`a-depth.png`) is no photograph.
+
     Raises:
         SourceError: if a folder has none, or a path does not exist.
         ConfigError: if two would be written as the same files.
@@ -32,7 +34,7 @@ def list_photos(given: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in given:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in PHOTOS and file.is_file())
+            inside = sorted(file for file in path.iterdir() if _is_photo(file))
             if not inside:
                 raise SourceError(f"{path} holds no photographs; they must be files {', '.join(PHOTOS)}.")
             found += inside
@@ -46,6 +48,11 @@ def list_photos(given: Sequence[Path]) -> list[Path]:
         if other != path:
             raise ConfigError(f"{other} and {path} would be written as the same files; render them one by one.")
     return list(stems.values())
+
+
+def _is_photo(path: Path) -> bool:
+    ends = tuple(end for ends in _ENDS.values() for end in ends if end)
+    return path.suffix.lower() in PHOTOS and path.is_file() and not path.stem.endswith(ends)
 
 
 def read_photo(path: Path) -> UInt8[np.ndarray, "h w 3"]:

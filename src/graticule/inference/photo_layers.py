@@ -113,7 +113,7 @@ def _layer(name: str, given: Any, photos: Tensor) -> Tensor:
     if name == "segmentation":
         if layer.shape[-2:] == (height, width):
             return layer.long()
-        return F.interpolate(layer.double()[:, None], (height, width), mode="nearest-exact")[:, 0].long()
+        return F.interpolate(layer.float()[:, None], (height, width), mode="nearest-exact")[:, 0].long()
     values = _KNOWN[name](layer.float())
     if values.shape[-2:] == (height, width):
         return values

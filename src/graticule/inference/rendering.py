@@ -84,8 +84,8 @@ class Wildfire:
     needs: ClassVar[tuple[str, ...]] = ("segmentation",)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"the seed is {self.seed}; it must be 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"the seed is {self.seed}; it must be a whole number from 0 to 2^63 - 1.")
 
     @property
     def green(self) -> float:
