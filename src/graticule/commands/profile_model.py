@@ -51,7 +51,7 @@ def profile_model(request: Request) -> Path:
     steps = Steps(task, device_of(config), config.trainer.precision, finish)
     tell(f"{config.profile.steps} steps of {name} on {steps.device.type}, batches of {len(batch[X])}")
     found = _measured_model(config, steps, batch, rows) | _epoch_of(config, steps, datamodule)
-    found = _with_epoch(found) | {"advice": []}
+    found = _with_epoch(found, config.trainer.max_epochs) | {"advice": []}
     found["advice"] = advice_on_model(found)
     traced = trace(steps, batch) if config.profile.trace else None
     from graticule.reporting.profile_charts import draw_model_profile  # matplotlib takes a second to import
@@ -127,18 +127,16 @@ def _limited(count: int, limit: float | None) -> int:
     return min(count, limit) if isinstance(limit, int) else int(count * limit)
 
 
-def _with_epoch(found: dict[str, Any]) -> dict[str, Any]:
+def _with_epoch(found: dict[str, Any], epochs: int) -> dict[str, Any]:
     """The profile with the seconds of an epoch: without threads data and steps follow, with them the slower counts."""
     if "epoch" not in found:
         return found
     step, loader, epoch = found["step"]["median"], found["loader"], found["epoch"]
     data = found["batch"]["samples"] / loader["samples_per_second"]
     each = max(step, data) if loader["num_workers"] else step + data
-    told = epoch | {
-        "train_seconds": epoch["steps"] * each,
-        "val_seconds": epoch["val_batches"] * epoch.get("val_batch_seconds", 0.0),
-    }
-    return found | {"epoch": told}
+    train, val = epoch["steps"] * each, epoch["val_batches"] * epoch.get("val_batch_seconds", 0.0)
+    told = {"train_seconds": train, "val_seconds": val, "epochs": epochs, "all_seconds": epochs * (train + val)}
+    return found | {"epoch": epoch | told}
 
 
 def made_up(config: Config, trusted: Collection[str] = ()) -> tuple[DensePrediction, Batch]:

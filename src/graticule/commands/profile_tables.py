@@ -57,6 +57,7 @@ def show_model(profile: Mapping[str, Any]) -> None:
         table = _table("epoch", "batches", "time")
         table.add_row("training", f"{epoch['steps']:,}", duration(epoch["train_seconds"]))
         table.add_row("validation, without metrics", f"{epoch['val_batches']:,}", duration(epoch["val_seconds"]))
+        table.add_row(f"all {epoch['epochs']} epochs", "", duration(epoch["all_seconds"]))
         table.add_row("data alone", "", f"{loader['samples_per_second']:,.0f} samples/s")
         tables.append(table)
     _show(head, tables, profile["advice"])

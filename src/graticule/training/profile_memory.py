@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -111,8 +112,12 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def resized(batch: Batch, samples: int) -> Batch:
     """A batch of so many samples, those of `batch` over and over."""
-    order = torch.arange(samples) % len(batch[X])
-    taken: Batch = tree_map(lambda leaf: leaf[order.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, batch)
+    order = np.arange(samples) % len(batch[X])
+
+    def take(leaf: Any) -> Any:  # what augmentation has drawn is in arrays
+        return leaf[torch.as_tensor(order, device=leaf.device)] if isinstance(leaf, Tensor) else leaf[order]
+
+    taken: Batch = tree_map(take, batch)
     return taken
 
 
