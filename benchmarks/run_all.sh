@@ -2,7 +2,7 @@
 # Measure everything. Each line: a figure, its ratio in this run, its goal. About 15 minutes on 2 cores.
 set -euo pipefail
 cd "$(dirname "$0")"
-for name in store_read loader metrics resampling projection prediction training_step rendering studies terrain augmentation; do
+for name in store_read loader metrics resampling projection prediction training_step rendering studies terrain augmentation preparation scene_prediction; do
   echo "== $name"
   python "$name.py"
 done

@@ -6,6 +6,7 @@ labels/a.tif  b.tif ...     one band on exactly the grid of the image of that na
 ```
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from graticule.data.features.bands import TABLE
@@ -36,7 +37,11 @@ def open_raster(path: Path) -> Iterator[rasterio.DatasetReader]:
         SourceError: if the file is missing, truncated or no raster.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with warnings.catch_warnings():
+            # A missing place is told by those that need one, in a line of their own.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+        with dataset:
             yield dataset
     except RasterioError as error:
         reason = str(error).splitlines()[0]
