@@ -166,8 +166,8 @@ def test_sums_of_different_kinds_are_not_added():
 def test_predicted_deviations_on_paper():
     valid = torch.tensor([[True, True, True, False]])
     found = deviation_sums(
-        torch.tensor([[1.0, 2.0, 3.0, 9.0]]), torch.tensor([[1.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, -1.0, 0.0]]),
-        valid,
+        torch.tensor([[1.0, 2.0, 3.0, 9.0]]), torch.tensor([[1.5, 0.0, 0.0, 0.0]]),
+        torch.tensor([[0.0, 1.0, -1.0, 0.0]]), valid,
     )  # fmt: skip
     told = metrics("depth", value_sums(torch.zeros(1, 4), torch.ones(1, 4), valid) | found)
     assert told["mean_std"] == pytest.approx(2.0)

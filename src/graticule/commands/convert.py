@@ -91,7 +91,11 @@ def _target(name: str, classes: int) -> Target:
 def _tell(foreign: Foreign, net: SMP) -> None:
     """What is not quite as it was."""
     tell(f"{foreign.architecture} with {foreign.encoder} on {len(foreign.band_names)} bands: all weights fit.")
-    if any(getattr(module, "scale_factor", None) for module in net.net.segmentation_head.modules()):
+    if any(
+        getattr(module, "scale_factor", None)
+        for name, module in net.net.named_modules()
+        if name.startswith("segmentation_head")
+    ):
         tell("The head's upsampling keeps pixel centres here; in DARTS it shifts the map by up to 1.5 pixels at edges.")
     if "aspect" in foreign.band_names:
         tell("Its band 'aspect' is in degrees, and in DARTS not from true north: give the band as it was made there.")

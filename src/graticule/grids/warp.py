@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from affine import Affine
 from jaxtyping import Float32, Float64, Shaped
 from pyproj import Transformer
 from scipy.ndimage import map_coordinates
@@ -133,11 +134,15 @@ def _nodes(size: int, step: int = _STEP) -> Float64[np.ndarray, " nodes"]:
 
 def _at(source: RasterGrid, target: RasterGrid, rows: np.ndarray, columns: np.ndarray) -> Places:
     rows, columns = np.broadcast_arrays(rows, columns)
-    x, y = target.affine * (columns + 0.5, rows + 0.5)
+    x, y = _applied(target.affine, columns + 0.5, rows + 0.5)
     if source.crs != target.crs:
         x, y = _transformer(target.crs, source.crs).transform(x, y)
-    there, down = ~source.affine * (x, y)
+    there, down = _applied(~source.affine, x, y)
     return np.where(np.isfinite(down), down, np.nan), np.where(np.isfinite(there), there, np.nan)
+
+
+def _applied(affine: Affine, x: np.ndarray, y: np.ndarray) -> Places:
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
 def _interpolated(values: np.ndarray, nodes: list[np.ndarray], wanted: list[np.ndarray]) -> np.ndarray:

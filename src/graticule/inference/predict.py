@@ -85,11 +85,7 @@ def predict_scene(
     grid, targets = reader.grid, _common_targets(tasks)
     options = on_whole_cells(options, targets, grid)
     told = {"options": options.told(), "models": [asdict(model) for model in models], "source": _source(reader, name)}
-    layers = [
-        replace(layer, tags=layer.tags | _tags(told))
-        for target in targets
-        for layer in layers_of(target, options.probabilities)
-    ]
+    layers = _layers(targets, options, told)
     stem = folder / name.replace("/", "-")
     maps = {layer.name: _paths(stem, layer, grid, options.formats) for layer in layers}
     bands = union_of_bands(tasks)
@@ -109,11 +105,7 @@ def predict_scene(
         for piece in tracked(pieces, total, f"Predicting {name}", show=options.progress):
             _write(piece, writers, overview, grid)
             products.add(piece)
-    files = {
-        key if number == 0 else f"{key}-{path.suffix[1:]}": path
-        for key, paths in maps.items()
-        for number, path in enumerate(paths)
-    } | products.save(name)
+    files = _by_name(maps) | products.save(name)
     written = list(files.values())
     if products.has_item:
         mark = fingerprint(models, options.told(), name)
@@ -123,6 +115,21 @@ def predict_scene(
         overview.save(folder / "overview.npz", truth)
         written.append(folder / "overview.npz")
     return written
+
+
+def _layers(targets: Sequence[Target], options: PredictOptions, told: Mapping[str, Any]) -> list[Layer]:
+    """The maps of all targets, with their origin as tags."""
+    made = [layer for target in targets for layer in layers_of(target, options.probabilities)]
+    return [replace(layer, tags=layer.tags | _tags(told)) for layer in made]
+
+
+def _by_name(maps: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """Each map's file under the layer's name; further formats of it with their suffix."""
+    return {
+        key if number == 0 else f"{key}-{path.suffix[1:]}": path
+        for key, paths in maps.items()
+        for number, path in enumerate(paths)
+    }
 
 
 def _source(reader: Any, name: str) -> dict[str, str]:

@@ -71,7 +71,7 @@ def read_foreign(path: Path) -> Foreign:
             f"{path} has neither `state_dict` nor `statedict` (it has: {keys}); it must be a checkpoint of DARTS."
         )
     model = _model_of(path, config)
-    names, factors = _bands_of(path, config)
+    names, factors = _bands_of(path, config or {})
     state = {_bare(str(name)): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
     return Foreign(
         str(model["arch"]).lower(), str(model["encoder_name"]), int(model.get("classes", 1)), names, factors, state,
