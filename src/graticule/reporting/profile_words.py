@@ -16,6 +16,8 @@ _REMEDIES = {
     "rest": "on CUDA that is page-locking",
 }
 
+_IN_PYTHON = ("mask", "augment", "collate")
+
 
 def enough_workers(rows: Sequence[Mapping[str, Any]]) -> int:
     """The smallest `num_workers` whose `samples_per_second` comes near the highest."""
@@ -37,7 +39,7 @@ def advice_on_data(profile: Mapping[str, Any]) -> list[str]:
     best, own = rows[profile["recommended_workers"]], rows[profile["configured_workers"]]
     gain = best["samples_per_second"] / own["samples_per_second"]
     if best is own:
-        told = [f"data.num_workers={own['num_workers']}, which is set, is right: no other number gives 5 % more."]
+        told = [f"data.num_workers={own['num_workers']}, which is set, is right: it comes within 5 % of the fastest."]
     else:
         told = [
             f"Set data.num_workers={best['num_workers']}: {best['samples_per_second']:.0f} samples/s, {gain:.2f} times "
@@ -47,6 +49,10 @@ def advice_on_data(profile: Mapping[str, Any]) -> list[str]:
         told.append("Where the net runs on the processor too, these threads take cores from it.")
     slowest = max(profile["steps"], key=lambda row: row["seconds"])
     told.append(f"Most of a batch's time, {slowest['share']:.0%}, goes into '{slowest['step']}': {_remedy(slowest)}.")
+    if 0 in rows and len(rows) > 1 and slowest["step"] in _IN_PYTHON:
+        others = max(row["samples_per_second"] for number, row in rows.items() if number)
+        if others < 1.2 * rows[0]["samples_per_second"]:
+            told.append("Threads help little there: most of that step holds Python's lock, one thread at a time.")
     limits = profile["limits"]
     share = best["bytes_per_second"] / limits["memcpy_bytes_per_second"]
     told.append(f"Batches come at {share:.0%} of the speed at which this machine copies memory.")
@@ -85,8 +91,8 @@ def _who_waits(net: float, loader: Mapping[str, Any]) -> str:
     if workers == 0:
         share = (1 / data) / (1 / data + 1 / net)
         return (
-            f"With data.num_workers=0 the net waits {share:.0%} of the time for data; with threads it would wait "
-            f"{'no longer' if data > net else 'less'}."
+            f"With data.num_workers=0 the net waits {share:.0%} of the time for data; `graticule profile data` tells "
+            "whether threads help."
         )
     if data < net:
         return (

@@ -1,5 +1,6 @@
 """What a net costs: parameters, floating-point operations, and the time of a training step by its parts."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -154,6 +155,7 @@ def _flops_below(path: str, counts: Mapping[str, Mapping[Any, int]]) -> int:
 
 def trace(steps: Steps, batch: Batch, count: int = 3) -> torch.profiler.profile:
     """What torch's own profiler sees of a few steps."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell on standard error that there is no GPU
     activities = [torch.profiler.ProfilerActivity.CPU]
     if steps.device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
