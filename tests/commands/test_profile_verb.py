@@ -87,7 +87,6 @@ def test_model_on_a_store_and_its_trace(desk, capsys):
     ("words", "shape"),
     [
         (["profile.shape=[3,8,8]", "profile.outputs=1"], [3, 8, 8]),
-        (["profile.shape=[3,16]"], [3, 16]),
         (["profile.shape=[3,128]", "profile.base_pixels=[1,5]"], [3, 128]),
         (["model=heal_swin", "model.depths=[2,2]", "model.num_heads=[2,2]", "model.embed_dim=4", "model.window_size=4",
           "profile.shape=[3,512]", "profile.base_pixels=[1,5]"], [3, 512]),
