@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -113,12 +112,13 @@ def test_dot_env_gives_roots_and_is_not_shown(tmp_path, monkeypatch, capsys):
 
 
 def test_interrupted_is_130(tmp_path):
-    code = (
-        "import graticule.cli as cli, time; cli._run = lambda words: (print('ready', flush=True), time.sleep(60)); import sys; sys.exit(cli.main([]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    code = """
+import sys, time
+import graticule.cli as cli
+cli._run = lambda words: (print("ready", flush=True), time.sleep(60))
+sys.exit(cli.main([]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
