@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from graticule import __version__
-from graticule.cli import VERBS, main, parser_of
+from graticule.arguments import parser_of
+from graticule.cli import main
+from graticule.verbs import VERBS
 
 BINARY = [sys.executable, "-m", "graticule"]
 CHEAP = "import sys; from graticule.cli import main; main({words!r}); print(sorted(sys.modules), file=sys.stderr)"
