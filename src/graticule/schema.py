@@ -17,7 +17,8 @@ IGNORE = 255
 # The fields of a batch, a plain dict: `x` [b, c, *space] as the sensor gave it (in the store's type, before scaling),
 # `seen` [b, *space] bool (False: no input there; the task fills it), `targets` {name: [b, *space]} (classes as signed
 # integers, float32 values; 0 where unknown), `valid` {name: [b, *space] bool}, `area` [b, *space] float32 (pixel area
-# in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere).
+# in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere). Of a target
+# known per sample, `targets` and `valid` are [b].
 # A training batch may also have `draws`, numpy arrays: what its augmentation still has to do (see `data.light`).
 X, SEEN, TARGETS, VALID, AREA, INDEX, DRAWS = "x", "seen", "targets", "valid", "area", "index", "draws"
 
@@ -25,6 +26,7 @@ BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle",
 TargetKind = Literal["classes", "binary", "height", "depth", "image"]
 Transform = Literal["none", "log", "inverse"]
 Scaling = Literal["standardise", "min_max", "none"]
+Per = Literal["pixel", "sample"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class LegendClass:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted per pixel.
+    """What is predicted per pixel, or (`per` is "sample": classes and binary only) once for a whole sample.
 
     `classes` needs a legend whose values are 0..K-1; `binary` has a legend of two entries (0, 1); `height` and `depth`
     have a unit, and are transformed (log, 1 / value) and scaled for the net. `mean`, `std`, `low` and `high` are of the
@@ -93,6 +95,7 @@ class Target:
     scaling: Scaling = "standardise"
     uncertainty: bool = False
     cell: int = 1
+    per: Per = "pixel"
 
     def __post_init__(self) -> None:
         values = [entry.value for entry in self.legend]
@@ -104,6 +107,11 @@ class Target:
             raise StoreError(f"binary target '{self.name}' has {len(values)} legend entries; give two, for 0 and 1.")
         if self.cell < 1:
             raise StoreError(f"target '{self.name}' has cells of {self.cell} pixels; give 1 or more.")
+        if self.is_of_sample and (self.cell > 1 or not self.is_categorical):
+            raise StoreError(
+                f"target '{self.name}' is known per sample and is of kind {self.kind} with cells of {self.cell} "
+                "pixels; only classes and binary ones without cells can be."
+            )
 
     @property
     def is_categorical(self) -> bool:
@@ -111,9 +119,21 @@ class Target:
         return self.kind in ("classes", "binary")
 
     @property
+    def is_of_sample(self) -> bool:
+        """True for one label of a whole sample; False for one per pixel."""
+        return self.per == "sample"
+
+    @property
     def array(self) -> str:
-        """Name of the target's array in a store: `y` for labels, else the target's kind (`height`, `depth`)."""
-        return "y" if self.is_categorical else self.kind
+        """Name of the target's array in a store: `y` for labels, else the target's kind (`height`, `depth`).
+
+        Labels of whole samples are in `label`.
+        """
+        return "label" if self.is_of_sample else "y" if self.is_categorical else self.kind
+
+    def shape(self, space: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what is known of one sample: that of its pixels, or () for one label."""
+        return () if self.is_of_sample else space
 
     @property
     def channels(self) -> int:

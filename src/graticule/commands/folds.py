@@ -71,7 +71,7 @@ class Folds:
             labels = self.store.read(chosen, arrays=[target.array])[target.array]
             for row, own in zip(chosen, labels, strict=True):
                 mask = assignment.mask(self.store, int(row), part)
-                inside = own if mask is None else own[mask]
+                inside = own if mask is None or target.is_of_sample else own[mask]
                 if ((inside > 0) & (inside != IGNORE)).any():
                     return True
         return False

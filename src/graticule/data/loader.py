@@ -107,31 +107,38 @@ class BatchReader:
                     seen[place] &= mask
                     may_hide = True
         if may_hide and not seen.all():
-            hidden = ~seen
             for target in self.targets:
+                hidden = self._hidden(seen, entries) if target.is_of_sample else ~seen
                 read[target.array][hidden] = IGNORE if target.is_categorical else np.nan
         return read | {SEEN: seen, AREA: area}
+
+    def _hidden(self, seen: Bool[np.ndarray, "n *space"], entries: Sequence[Entry]) -> Bool[np.ndarray, " n"]:
+        """Which samples have no label here: nothing is seen of them, or some of their pixels are in another part."""
+        straddles = np.array([index >= 0 and self.mask(index) is not None for _, _, index in entries])
+        return straddles | ~seen.reshape(len(seen), -1).any(1)
 
     def _augmented(
         self, augment: Augment, fields: dict[str, np.ndarray], entries: Sequence[Entry]
     ) -> tuple[dict[str, np.ndarray], Draws]:
         axes = len(self.store.space)
+        still = {target.array for target in self.targets if target.is_of_sample}
         moved = {
             name: np.empty((*values.shape[: values.ndim - axes], *self.space), values.dtype)
             for name, values in fields.items()
+            if name not in still
         }
         drawn = []
-        labels = next((target.array for target in self.targets if target.is_categorical), None)
+        labels = next((t.array for t in self.targets if t.is_categorical and not t.is_of_sample), None)
         for place, entry in enumerate(entries):
             rng = augmentation_generator(self.seed, (entry[0], entry[1], max(entry[2], 0)))
             placement = augment.draw(rng, self.store.space, fields[labels][place] if labels else None)
-            for name, values in fields.items():
+            for name, onto in moved.items():
                 if augment.moves:
-                    placement.take(values[place], moved[name][place])
+                    placement.take(fields[name][place], onto[place])
                 else:  # whole base pixels are no square that could be cut or turned
-                    np.copyto(moved[name][place], values[place])
+                    np.copyto(onto[place], fields[name][place])
             drawn.append({"element": placement.element, **augment.draw_light(rng)})
-        return moved, {name: np.array([draw[name] for draw in drawn]) for name in drawn[0]}
+        return fields | moved, {name: np.array([draw[name] for draw in drawn]) for name in drawn[0]}
 
     def _tensors(self, fields: dict[str, np.ndarray], entries: Sequence[Entry]) -> Batch:
         targets, valid = {}, {}

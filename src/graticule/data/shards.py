@@ -180,8 +180,9 @@ class DirectArray:
 
     def read_into(self, out: np.ndarray, indices: Numbers, bands: Numbers | None = None) -> None:
         """Read samples into `out` [n, *sample], or [n, len(bands), *rest]; `out` must be contiguous."""
-        band_bytes = self.sample_bytes // self.shape[1]
-        runs = [(0, self.shape[1])] if bands is None else _runs(bands)
+        n_bands = self.shape[1] if len(self.shape) > 1 else 1  # a sample may be a single number
+        band_bytes = self.sample_bytes // n_bands
+        runs = [(0, n_bands)] if bands is None else _runs(bands)
         raw = out.reshape(len(indices), -1).view(np.uint8)
         for row, index in zip(raw, indices, strict=True):
             shard, start, at = int(index) // self.per_shard, int(self.offsets[index]), 0

@@ -28,7 +28,7 @@ class Store:
         path: the folder.
         config: the content of `config.toml`.
         bands: the channels of `x`, in order.
-        targets: what is known per pixel.
+        targets: what is known per pixel, or of a whole sample.
         scenes: the grids that samples are windows of, by name.
         space: shape of a sample's pixels, (h, w) or (cells,).
         dtype: type of `x`.
@@ -91,7 +91,7 @@ class Store:
 
         Returns:
             For each array [len(indices), ...]: `x` [n, bands, *space] as the sensor gave it, labels uint8 [n, *space]
-            (255 = unknown), values float32 [n, *space] (NaN = unknown).
+            (255 = unknown), values float32 [n, *space] (NaN = unknown); labels of whole samples [n].
 
         Raises:
             StoreError: if a file is damaged, a label is outside its legend, or a sample has no value at all.
@@ -129,7 +129,8 @@ class Store:
     def _check_arrays(self) -> None:
         wanted: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {"x": ((len(self.bands), *self.space), self.dtype)}
         for target in self.targets:
-            wanted[target.array] = (self.space, np.dtype(np.uint8 if target.is_categorical else np.float32))
+            dtype = np.dtype(np.uint8 if target.is_categorical else np.float32)
+            wanted[target.array] = (target.shape(self.space), dtype)
         found = self._arrays["x"].shape[1]
         if found != len(self.bands):
             raise StoreError(f"{self.path}: x has {found} bands but config.toml names {len(self.bands)}; {_PREPARE}.")

@@ -84,7 +84,8 @@ class StoreWriter:
         self._add_array("x", x_shape, self.dtype, ("sample", "band", *axes), np.nan if self.dtype.kind == "f" else 0)
         for target in self.targets:
             dtype, fill = (np.uint8, IGNORE) if target.is_categorical else (np.float32, np.nan)
-            self._add_array(target.array, self.space, np.dtype(dtype), ("sample", *axes), fill)
+            shape = target.shape(self.space)
+            self._add_array(target.array, shape, np.dtype(dtype), ("sample", *axes[: len(shape)]), fill)
         return self
 
     def append(self, x: np.ndarray, arrays: Mapping[str, np.ndarray], row: Mapping[str, Any]) -> None:
@@ -92,7 +93,8 @@ class StoreWriter:
 
         Args:
             x: [bands, *space], of the declared type.
-            arrays: for each target's array: uint8 labels (255 = unknown) or float32 values (NaN = unknown), [*space].
+            arrays: for each target's array: uint8 labels (255 = unknown) or float32 values (NaN = unknown), [*space];
+                [] of a target known per sample.
             row: `sample_id`, `scene`, `parent`, `region`, `place` ((row, col) or (cell,)); optionally `geometry` (the
                 footprint in lon/lat; the window's own if left out, empty if unknown), `empty`, and further columns.
 
@@ -205,7 +207,7 @@ class StoreWriter:
             raise StoreError(f"sample {name} is of scene '{row['scene']}'; the scenes are {sorted(self.scenes)}.")
         wanted = {"x": ((len(self.bands), *self.space), self.dtype)}
         wanted |= {
-            target.array: (self.space, np.dtype(np.uint8 if target.is_categorical else np.float32))
+            target.array: (target.shape(self.space), np.dtype(np.uint8 if target.is_categorical else np.float32))
             for target in self.targets
         }
         given = {"x": x, **arrays}
@@ -234,7 +236,7 @@ def check_values(name: str, arrays: Mapping[str, np.ndarray], bands: Sequence[Ba
         StoreError: naming the sample, the value and the remedy.
     """
     for target in targets:
-        labels = arrays.get(target.array)
+        labels = np.atleast_1d(arrays[target.array]) if target.array in arrays else None
         # Adding 1 turns 255 (unknown) into 0: one pass and one maximum instead of two comparisons and their union.
         if target.is_categorical and labels is not None and int((labels + np.uint8(1)).max()) > len(target.legend):
             value = int(labels[labels != IGNORE].max())
