@@ -81,6 +81,8 @@ class Target:
 
     A `cell` above 1 says that a label is known for cells of so many pixels a side only; it is stored at each pixel of
     its cell, and losses and metrics count it once. Windows begin and end at borders of cells.
+
+    `stored_as` names the target's array in a store that has several targets of labels, which would share one else.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Target:
     uncertainty: bool = False
     cell: int = 1
     per: Per = "pixel"
+    stored_as: str | None = None
 
     def __post_init__(self) -> None:
         values = [entry.value for entry in self.legend]
@@ -127,8 +130,10 @@ class Target:
     def array(self) -> str:
         """Name of the target's array in a store: `y` for labels, else the target's kind (`height`, `depth`).
 
-        Labels of whole samples are in `label`.
+        Labels of whole samples are in `label`; `stored_as` says otherwise.
         """
+        if self.stored_as:
+            return self.stored_as
         return "label" if self.is_of_sample else "y" if self.is_categorical else self.kind
 
     def shape(self, space: tuple[int, ...]) -> tuple[int, ...]:

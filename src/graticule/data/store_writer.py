@@ -193,7 +193,10 @@ class StoreWriter:
         arrays = [target.array for target in self.targets]
         repeated = sorted({name for name in arrays if arrays.count(name) > 1})
         if repeated:
-            raise StoreError(f"{self.path}: several targets share the array {repeated}; keep one target per array.")
+            raise StoreError(
+                f"{self.path}: several targets share the array {repeated}; keep one target per array, "
+                "or name them apart (Target.stored_as)."
+            )
         if not self.bands or self.dtype.kind not in "iuf":
             raise StoreError(
                 f"{self.path}: {len(self.bands)} bands of type {self.dtype}; give at least one, of integers or floats."
