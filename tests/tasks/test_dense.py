@@ -7,7 +7,8 @@ from torch import nn
 
 from graticule.errors import CheckpointError, ConfigError
 from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, Band, LegendClass, Target, X
-from graticule.tasks.dense import DensePrediction, check_weights, follow
+from graticule.tasks.dense import DensePrediction, follow
+from graticule.tasks.task import check_weights
 
 BANDS = (Band("red", scale=0.5, offset=1.0, mean=3.0, std=2.0), Band("dem", scale=1.0, mean=-10.0, std=5.0))
 LEGEND = tuple(LegendClass(value, name, "#808080") for value, name in enumerate(("water", "land", "ice")))

@@ -7,40 +7,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from graticule.commands.kinds import kind_of
 from graticule.conf.parts import is_spherical, make_net
 from graticule.conf.tree import Config, SplitConfig
-from graticule.data.augment import Augment
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment, assign
-from graticule.data.statistics import class_weights
 from graticule.data.store import Store
 from graticule.errors import CheckpointError, ConfigError, nearest
 from graticule.grids import HealpixGrid
 from graticule.models.healpix import OnHealpix
 from graticule.runs import Run
+from graticule.schema import target_from_dict
 from graticule.tasks.dense import DensePrediction
-from graticule.tasks.terms import entries_of
-from graticule.training.checkpoints import load_task
+from graticule.tasks.task import Task
 from graticule.training.exported import WEIGHTS, is_exported
-from graticule.training.foreign import begin_with
 
 
 def split(config: SplitConfig, store: Store) -> Assignment:
     """The split that the configuration asks for."""
     options = config.model_dump(exclude={"allow_leaks"})
     return assign(store, **options)
-
-
-def make_datamodule(config: Config, store: Store, assignment: Assignment) -> DataModule:
-    """Batches of the store's parts."""
-    data = config.data
-    augment = Augment(balance=data.balance if data.augment.crop else 0.0, **data.augment.model_dump())
-    return DataModule(
-        store, assignment, batch_size=data.batch_size, eval_batch_size=data.eval_batch_size,
-        num_workers=data.num_workers, bands=data.bands, targets=data.targets, augment=augment, balance=data.balance,
-        repeats=data.repeats, seed=config.run.seed,
-        values={name: value.model_dump() for name, value in config.task.values.items()},
-    )  # fmt: skip
 
 
 def build_net(config: dict[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = ()) -> nn.Module:
@@ -52,7 +38,9 @@ def build_net(config: dict[str, Any], in_channels: int, out_channels: int, trust
             f"model '{name}' works on HEALPix and the store is a {config['grid_kind']}; "
             "prepare it with source.grid=healpix:<nside>, or use model=swin_unet."
         )
-    net: nn.Module = make_net(config["model"], in_channels, out_channels, trusted, faces)
+    told = config.get("targets")
+    targets = None if told is None else [target_from_dict(target) for target in told]
+    net: nn.Module = make_net(config["model"], in_channels, out_channels, trusted, faces, targets)
     return OnHealpix(net, len(faces or [0])) if config["grid_kind"] == "healpix" and not spherical else net
 
 
@@ -78,42 +66,32 @@ def base_pixels_of(store: Store) -> list[int] | None:
     return list(covered.pop())
 
 
-def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> DensePrediction:
-    """The task with a new net, whose first weights are a function of the run's seed."""
-    kind = "healpix" if len(datamodule.store.space) == 1 else "raster"
-    plain = config.to_dict() | {"grid_kind": kind, "base_pixels": base_pixels_of(datamodule.store)}
-    channels = sum(target.channels for target in datamodule.targets)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        net = build_net(plain, len(datamodule.bands), channels, trusted)
-    task, optim = plain["task"], plain["optim"]
-    asked = None if task["losses"] is None else entries_of(task["losses"], datamodule.targets)
-    losses = _weighed(asked, datamodule)
-    made = DensePrediction(
-        net, datamodule.bands, datamodule.targets, losses=losses, optimizer=optim["optimizer"],
-        schedule=optim["schedule"], area_weighted=task["area_weighted"], ema_decay=task["ema_decay"], grid_kind=kind,
-        cell_pool=task["cell_pool"], normalisation=task["normalisation"], config=plain,
-        compile_net=config.trainer.compile,
-    )  # fmt: skip
-    if config.task.weights_from_checkpoint:
-        begin_with(made, Path(config.task.weights_from_checkpoint))
+def make_datamodule(config: Config, store: Store, assignment: Assignment) -> DataModule:
+    """Batches of the store's parts, as the configuration's task needs them."""
+    made: DataModule = kind_of(config).make_datamodule(config, store, assignment)
     return made
 
 
-def _weighed(losses: dict[str, Any] | None, datamodule: DataModule) -> dict[str, Any] | None:
-    """The losses with class weights "prevalence" as numbers, measured on the train part."""
-    if losses is None:
-        return None
-    pixels = datamodule.statistics.pixels
-    return {
-        target: [
-            entry | {"class_weights": class_weights(pixels[target].sum(axis=0))}
-            if entry.get("class_weights") == "prevalence" and target in pixels
-            else entry
-            for entry in entries
-        ]
-        for target, entries in losses.items()
-    }
+def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> Task:
+    """The task with a new net, whose first weights are a function of the run's seed."""
+    made: Task = kind_of(config).make_task(config, datamodule, trusted)
+    return made
+
+
+def load_run_task(path: Path, config: Config, trusted: Collection[str] = ()) -> DensePrediction:
+    """The task of a run's checkpoint with its weights; its net is the run's, built by name, never by code in the file.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be used, or is of another model than the run's.
+        ConfigError: if it is of a task that predicts no maps.
+    """
+    task = kind_of(config).load_task(path, config, trusted)
+    if not isinstance(task, DensePrediction):
+        raise ConfigError(
+            f"{path} is of a run with task.name={config.task.name}, which predicts no maps; "
+            "give a run that was trained to predict."
+        )
+    return task
 
 
 def checkpoint_path(run: Run, which: str) -> Path:
@@ -140,29 +118,6 @@ def checkpoint_path(run: Run, which: str) -> Path:
             return path
     names = [path.name for path in run.checkpoints.glob("*.ckpt")] if run.checkpoints.is_dir() else []
     raise CheckpointError(f"there is no checkpoint {which}; {nearest(which, ['best', 'last', *names])}")
-
-
-def load_run_task(path: Path, config: Config, trusted: Collection[str] = ()) -> DensePrediction:
-    """The task of a run's checkpoint with its weights; its net is the run's, built by name, never by code in the file.
-
-    Raises:
-        CheckpointError: if the checkpoint cannot be used, or is of another model than the run's.
-    """
-
-    def build(told: dict[str, Any], in_channels: int, out_channels: int) -> nn.Module:
-        model = config.to_dict()["model"]
-        other = told.get("model")
-        if other != model:
-            named = other.get("name") if isinstance(other, dict) else None
-            raise CheckpointError(
-                f"{path} is of another model ({named}) than the run ({model['name']}), or has other options; "
-                "give a checkpoint of this run."
-            )
-        # Those of the checkpoint replace the first weights, so none need be fetched.
-        first = {key: None for key in ("weights", "encoder_weights") if key in model}
-        return build_net(told | {"model": model | first}, in_channels, out_channels, trusted)
-
-    return load_task(path, build)
 
 
 def best_threshold(task: DensePrediction) -> float:

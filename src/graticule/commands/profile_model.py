@@ -43,7 +43,10 @@ def profile_model(request: Request) -> Path:
         store = open_store(config, request.words)
         config = with_store(config, store)
         datamodule = make_datamodule(config, store, split(config.split, store))
-        task, batch = make_task(config, datamodule, trusted), next(iter(datamodule.train_loader))
+        made = make_task(config, datamodule, trusted)
+        if not isinstance(made, DensePrediction):
+            raise ConfigError(f"task.name={config.task.name} cannot be profiled; profile its net with task.name=dense.")
+        task, batch = made, next(iter(datamodule.train_loader))
     else:
         task, batch = made_up(config, trusted)
     finish = partial(datamodule.on_after_batch_transfer, dataloader_idx=0) if datamodule else _as_it_is

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from graticule.commands.assemble import checkpoint_path, make_datamodule, make_task
 from graticule.commands.console import copied_to, tell
-from graticule.commands.evaluate import evaluate_run
+from graticule.commands.kinds import kind_of
 from graticule.commands.naming import named_run
-from graticule.commands.pictures import draw
 from graticule.commands.ranks import is_first
 from graticule.commands.stores import open_store
 from graticule.conf.compose import Request, compose_from, write_config
@@ -83,13 +82,13 @@ def resume(run: Run, request: Request) -> Run:
             write_config(run.config, config)
     with copied_to(run.console_log):
         tell(f"Resuming {run.folder.name} at {'its last checkpoint' if run.last_checkpoint.exists() else 'the start'}.")
-        options = config.to_dict()
+        options, kind = config.to_dict(), kind_of(config)
         fit(
             task, datamodule, run, seed=config.run.seed, trainer=options["trainer"], callbacks=options["callbacks"],
-            tracker=options["tracker"], resume=True, draw=draw(task.bands, task.targets),
+            tracker=options["tracker"], resume=True, draw=kind.draw(task),
         )  # fmt: skip
         if config.evaluate.after_train and is_first():
-            evaluate_run(run, config, datamodule)
+            kind.finish(run, config, datamodule)
         if is_first():
             print(run.folder)
     return run

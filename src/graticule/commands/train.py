@@ -8,9 +8,8 @@ from pathlib import Path
 
 from graticule.commands.assemble import make_datamodule, make_task, split
 from graticule.commands.console import copied_to, tell
-from graticule.commands.evaluate import evaluate_run
+from graticule.commands.kinds import kind_of
 from graticule.commands.launching import launch
-from graticule.commands.pictures import draw
 from graticule.commands.ranks import forget_run, is_first, shared_run
 from graticule.commands.resume import resume
 from graticule.commands.stores import open_store, with_store
@@ -22,7 +21,7 @@ from graticule.data.splits import Assignment
 from graticule.data.store import Store
 from graticule.errors import GraticuleError
 from graticule.runs import Run, create_run, write_json
-from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import Task
 from graticule.training.fit import fit
 
 
@@ -63,7 +62,7 @@ class Training:
     assignment: Assignment
     leaks: LeakReport
     datamodule: DataModule
-    task: DensePrediction
+    task: Task
 
 
 def prepare_training(
@@ -94,16 +93,16 @@ def learn(training: Training, run: Run) -> None:
             store = training.datamodule.store.path.name
             told = f"{config.model.name} on {store}; samples: {parts}. {training.leaks.summary}."
             tell(f"Run {run.folder.name}: {told}")
-            options = config.to_dict()
+            options, kind = config.to_dict(), kind_of(config)
             fit(
                 task, training.datamodule, run, seed=config.run.seed, trainer=options["trainer"],
-                callbacks=options["callbacks"], tracker=options["tracker"], draw=draw(task.bands, task.targets),
+                callbacks=options["callbacks"], tracker=options["tracker"], draw=kind.draw(task),
             )  # fmt: skip
         except GraticuleError:
             if not run.last_checkpoint.exists() and is_first():
                 shutil.rmtree(run.folder, ignore_errors=True)  # a run that never began is no run
             raise
         if config.evaluate.after_train and is_first():
-            evaluate_run(run, config, training.datamodule)
+            kind.finish(run, config, training.datamodule)
         if is_first():
             print(run.folder)

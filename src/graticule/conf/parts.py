@@ -10,15 +10,18 @@ from typing import Any, Literal, get_type_hints
 from pydantic import ConfigDict, create_model
 
 from graticule.errors import ConfigError, nearest
+from graticule.schema import Target
 
 Kind = Literal["model", "source"]
 
 NETS = {
+    "classifier": "graticule.models.classifier:Classifier",
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "heal_swin": "graticule.models.heal_swin:HealSwin",
     "pixel": "graticule.models.pixel:PixelNet",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",
+    "small_cnn": "graticule.models.small_cnn:SmallCNN",
     "swin_unet": "graticule.models.swin_unet:SwinUNet",
     "unet": "graticule.models.unet:UNet",
 }
@@ -33,7 +36,10 @@ SOURCES = {
 PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}
 
 # What a part is given by the data and not by the configuration.
-_GIVEN: dict[Kind, set[str]] = {"model": {"self", "in_channels", "out_channels", "base_pixels"}, "source": {"self"}}
+_GIVEN: dict[Kind, set[str]] = {
+    "model": {"self", "in_channels", "out_channels", "base_pixels", "targets"},
+    "source": {"self"},
+}
 
 
 def find_class(kind: Kind, name: str, trusted: Collection[str] = ()) -> type:
@@ -105,9 +111,11 @@ def make_source(options: Mapping[str, Any], trusted: Collection[str] = ()) -> An
 
 def make_net(
     options: Mapping[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = (),
-    base_pixels: Sequence[int] | None = None,
+    base_pixels: Sequence[int] | None = None, targets: Sequence[Target] | None = None,
 ) -> Any:  # fmt: skip
-    """The net of a checked `model` section, as plain data; one for the sphere learns which base pixels it covers.
+    """The net of a checked `model` section, as plain data.
+
+    One for the sphere learns which base pixels it covers; one with a part for each target learns which those are.
 
     Raises:
         ConfigError: if its options do not go together.
@@ -115,12 +123,20 @@ def make_net(
     rest = {key: value for key, value in options.items() if key != "name"}
     if is_spherical(options["name"], trusted):
         rest["base_pixels"] = base_pixels
+    if _declares(options["name"], "targets", trusted):
+        if targets is None:
+            raise ConfigError(f"model '{options['name']}' has a part for each target; it needs a store to learn which.")
+        rest["targets"] = targets
     return find_class("model", options["name"], trusted)(in_channels, out_channels, **rest)
 
 
 def is_spherical(name: str, trusted: Collection[str] = ()) -> bool:
     """Whether a net works on nested HEALPix cells itself: its class takes `base_pixels`."""
-    return "base_pixels" in inspect.signature(find_class("model", name, trusted).__init__).parameters  # type: ignore[misc]
+    return _declares(name, "base_pixels", trusted)
+
+
+def _declares(name: str, parameter: str, trusted: Collection[str] = ()) -> bool:
+    return parameter in inspect.signature(find_class("model", name, trusted).__init__).parameters  # type: ignore[misc]
 
 
 def _parameters(kind: Kind, found: type) -> dict[str, inspect.Parameter]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
+from graticule.conf.kinds import TaskName
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
 from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, ProfileConfig, TuneConfig
 from graticule.errors import nearest
@@ -181,6 +182,8 @@ class ValueConfig(Section):
 class TaskConfig(Section):
     """What is learnt and what counts as an error."""
 
+    name: TaskName = "dense"
+    """What is learnt: `dense`, a value of each target at every pixel."""
     losses: dict[str, list[LossConfig]] | None = None
     """The terms of the loss of each target, or of `any`, which is every target without an entry of its own.
 

@@ -1,16 +1,14 @@
 """One net, any mix of targets per pixel: classes, binary masks, heights, depths; on any grid."""
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from graticule.errors import CheckpointError, ConfigError
+from graticule.errors import ConfigError
 from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import Sums, merge, target_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
@@ -18,13 +16,11 @@ from graticule.tasks.cells import Pool, counted, pool_cells
 from graticule.tasks.normalisation import Normalisation, scale_and_shift
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
+from graticule.tasks.task import VERSION, Task
 from graticule.tasks.terms import Scale, entries_of, terms_of
 
-VERSION = 1
-"""Of the plain data that a checkpoint carries under `graticule`."""
 
-
-class DensePrediction(LightningModule):
+class DensePrediction(Task):
     """Predicts a value of each target at every pixel; owns normalisation, so that a checkpoint carries it.
 
     Args:
@@ -61,8 +57,8 @@ class DensePrediction(LightningModule):
         normalisation: Normalisation = "statistics",
         cell_pool: Pool = "mean",
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.net, self.bands, self.targets = net, tuple(bands), tuple(targets)
+        super().__init__(bands, targets, config=config, compile_net=compile_net)
+        self.net = net
         self.losses = entries_of(losses, self.targets)
         self.objectives = {t.name: terms_of(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
         self.optimizer_options = dict(optimizer or {"name": "adamw", "lr": 1e-3})
@@ -71,15 +67,13 @@ class DensePrediction(LightningModule):
         make_schedule(self.schedule_options, 1, 1)
         if ema_decay is not None and not 0 < ema_decay < 1:
             raise ConfigError(f"task.ema_decay is {ema_decay}; it must be between 0 and 1, or null for no mean.")
-        self.area_weighted, self.ema_decay, self.compile_net = area_weighted, ema_decay, compile_net
-        self.grid_kind, self.config, self.cell_pool = grid_kind, dict(config or {}), cell_pool
+        self.area_weighted, self.ema_decay = area_weighted, ema_decay
+        self.grid_kind, self.cell_pool = grid_kind, cell_pool
         self.shadow = None if ema_decay is None else copy.deepcopy(net).requires_grad_(False)
         self.normalisation: Normalisation = normalisation
         self._normalisation()
-        self.planned: tuple[int, int] | None = None
         self.val_sums: dict[str, Sums] = {}
         self.val_losses: dict[str, Tensor] = {}
-        self.val_metrics: dict[str, float] = {}
 
     def _normalisation(self) -> None:
         """Buffers: standardised = stored * in_scale + in_shift; transformed value = output * out_std + out_mean."""
@@ -90,6 +84,11 @@ class DensePrediction(LightningModule):
         zeros, units = zip(*(target.zero_and_unit for target in self.targets), strict=True)
         self.register_buffer("out_mean", torch.tensor(zeros))
         self.register_buffer("out_std", torch.tensor(units))
+
+    @property
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """Of the first target: IoU for labels, MAE for values."""
+        return ("val/iou", "max") if self.targets[0].is_categorical else ("val/mae", "min")
 
     @property
     def base_pixels(self) -> tuple[int, ...] | None:
@@ -267,34 +266,6 @@ class DensePrediction(LightningModule):
             "ema_decay": self.ema_decay,
             "cell_pool": self.cell_pool,
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the description beside the weights, and what the last validation found."""
-        found = {name: value for name, value in self.val_metrics.items() if math.isfinite(value)}
-        checkpoint["graticule"] = self.describe() | {"validation": found}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model.
-
-        Raises:
-            CheckpointError: naming the first weight that does not fit.
-        """
-        check_weights(self, checkpoint.get("state_dict", {}))
-        self.val_metrics = dict(checkpoint.get("graticule", {}).get("validation", {}))
-
-
-def check_weights(task: nn.Module, found: Mapping[str, Any]) -> None:
-    """Raise a CheckpointError that names the first of the weights `found` that does not fit the task."""
-    wanted = task.state_dict()
-    remedy = "it is of another model; resume or evaluate with the configuration it was trained with."
-    for name in [*wanted, *found]:
-        if name not in found:
-            raise CheckpointError(f"the checkpoint lacks '{name}': {remedy}")
-        if name not in wanted:
-            raise CheckpointError(f"the checkpoint has '{name}', which the model lacks: {remedy}")
-        if tuple(found[name].shape) != tuple(wanted[name].shape):
-            shapes = f"{list(found[name].shape)} in the checkpoint and {list(wanted[name].shape)} in the model"
-            raise CheckpointError(f"'{name}' is {shapes}: {remedy}")
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from torch import nn
 from graticule.errors import CheckpointError
 from graticule.files import whole_file
 from graticule.schema import band_from_dict, target_from_dict
-from graticule.tasks.dense import VERSION, DensePrediction, check_weights
+from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import VERSION, check_weights
 from graticule.training.exported import read_exported
 
 BuildNet = Callable[[dict[str, Any], int, int], nn.Module]

@@ -25,7 +25,8 @@ import safetensors.torch
 from graticule.errors import CheckpointError
 from graticule.files import whole_file
 from graticule.runs import read_json, write_json
-from graticule.tasks.dense import VERSION, DensePrediction
+from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import VERSION
 
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 _REMEDY = "give the whole folder that `graticule export` or `graticule convert` wrote"

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 
 from graticule.errors import ConfigError, nearest
 from graticule.runs import Run
-from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import Task
 from graticule.training.callbacks import Stopping, Telling, Throughput, WaitingClock
 from graticule.training.checkpoints import WholeCheckpointIO, read_checkpoint
 from graticule.training.record import Draw, Pictures, Record
@@ -50,7 +50,7 @@ CALLBACKS: dict[str, dict[str, Any]] = {
 }
 """The options of the callbacks and their defaults; a null `patience` never stops early. `progress` is a switch.
 
-Where no metric to monitor is named, it is that of the first target: IoU for labels, MAE for values.
+Where no metric to monitor is named, it is the task's: of the first target IoU for labels, MAE for values.
 """
 
 TRACKER: dict[str, Any] = {"names": ["csv"], "project": "graticule", "entity": None, "offline": True}
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def fit(
-    task: DensePrediction, datamodule: LightningDataModule, run: Run, *, seed: int = 42,
+    task: Task, datamodule: LightningDataModule, run: Run, *, seed: int = 42,
     trainer: Mapping[str, Any] | None = None, callbacks: Mapping[str, Any] | None = None,
     tracker: Mapping[str, Any] | None = None, resume: bool = False, draw: Draw | None = None,
     further: Sequence[Callback] = (),
@@ -158,7 +158,7 @@ def make_trainer(options: dict[str, Any], run: Run, callbacks: list[Callback], c
         raise ConfigError(f"the trainer cannot be set up: {reason} Change it under `trainer`.") from error
 
 
-def card(run: Run, task: DensePrediction, tracking: Mapping[str, Any]) -> Card:
+def card(run: Run, task: Task, tracking: Mapping[str, Any]) -> Card:
     """What trackers are told: names from the run's manifest, the task's config, project and account."""
     manifest = run.read_manifest() if run.manifest.exists() else {}
     return Card(
@@ -181,8 +181,8 @@ def _callback_options(given: Mapping[str, Any] | None) -> dict[str, Any]:
     return chosen
 
 
-def _monitored(options: Mapping[str, Any], task: DensePrediction) -> dict[str, Any]:
+def _monitored(options: Mapping[str, Any], task: Task) -> dict[str, Any]:
     if options["monitor"] is not None:
         return dict(options)
-    labels = task.targets[0].is_categorical
-    return {**options, "monitor": "val/iou" if labels else "val/mae", "mode": "max" if labels else "min"}
+    monitor, mode = task.monitor
+    return {**options, "monitor": monitor, "mode": mode}

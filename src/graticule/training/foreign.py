@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from graticule.errors import CheckpointError
 from graticule.schema import Band
-from graticule.tasks.dense import DensePrediction, check_weights
+from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import check_weights
 from graticule.training.checkpoints import read_checkpoint, read_tensors
 
 _DATES = (date, datetime, timedelta, timezone)
