@@ -18,7 +18,7 @@ class OnHealpix(nn.Module):
     gives it windows with a halo and crops (that is how seams are avoided).
 
     Args:
-        net: [b, c, h, w] -> [b, k, h, w].
+        net: [b, c, h, w] -> [b, k, h, w], or [b, k] of one that answers once for a whole image.
         squares: how many base pixels a sample covers; each is a square for itself, as if it were a sample.
     """
 
@@ -26,8 +26,8 @@ class OnHealpix(nn.Module):
         super().__init__()
         self.net, self.squares = net, squares
 
-    def forward(self, x: Float[Tensor, "b c cells"]) -> Float[Tensor, "b k cells"]:
-        """Map [b, c, squares * 4^k] to [b, out_channels, squares * 4^k].
+    def forward(self, x: Float[Tensor, "b c cells"]) -> Float[Tensor, "b k *cells"]:
+        """Map [b, c, squares * 4^k] to [b, out_channels, squares * 4^k]; or to [b, out_channels], mean of the squares.
 
         Raises:
             GridError: if the number of cells of a square is not a power of 4.
@@ -39,6 +39,8 @@ class OnHealpix(nn.Module):
         to_square, to_cells = _orders(side, x.device)
         one_by_one = x.unflatten(-1, (self.squares, cells)).transpose(1, 2).flatten(0, 1)
         y: Tensor = self.net(one_by_one[..., to_square].unflatten(-1, (side, side)))
+        if y.ndim == 2:
+            return y.unflatten(0, (-1, self.squares)).mean(1)
         return y.flatten(-2)[..., to_cells].unflatten(0, (-1, self.squares)).transpose(1, 2).flatten(-2)
 
 

@@ -1,0 +1,84 @@
+"""A timm backbone with a linear layer: one answer for a whole image."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from graticule.errors import ConfigError, nearest
+from graticule.models.layers import Image
+from graticule.models.pretrained import from_hub, load_into, read_weights
+
+Answer = Float[Tensor, "b k"]
+
+
+class Classifier(nn.Module):
+    """Any backbone of timm on any number of bands, its pooled features, dropout, a linear layer.
+
+    Args:
+        in_channels: bands.
+        out_channels: channels of the output: classes, or 1 for a binary target.
+        encoder: name of a timm model (resnet18, convnext_atto, vit_small_patch16_224 ...).
+        encoder_weights: None; "imagenet" for timm's own from their hub; or the path of a .safetensors or .pth file.
+        dropout: probability of dropping a feature before the last layer.
+        options: further arguments of the timm model, such as {"img_size": 64}.
+
+    Raises:
+        ConfigError: for a name or option that timm does not know.
+        CheckpointError: if the weights cannot be had or do not fit.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, encoder: str = "resnet18", encoder_weights: str | None = None,
+        dropout: float = 0.0, options: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        on_hub = encoder_weights == "imagenet"
+        self.encoder: nn.Module = from_hub(
+            lambda: make_backbone(encoder, in_channels, pretrained=on_hub, options=options),
+            f"'{encoder_weights}' of encoder '{encoder}'",
+        )
+        if encoder_weights is not None and not on_hub:
+            load_into(self.encoder, read_weights(Path(encoder_weights)), encoder_weights)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features_of(self.encoder), out_channels)
+
+    def forward(self, x: Image) -> Answer:
+        """Map [b, in_channels, h, w] to [b, out_channels], any h, w that the backbone takes."""
+        answer: Tensor = self.head(self.dropout(self.encoder(x)))
+        return answer
+
+
+def make_backbone(
+    name: str, in_channels: int, *, pretrained: bool = False, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A timm model without its last layer: [b, in_channels, h, w] -> pooled features [b, d].
+
+    A model that can be told so takes images of any size.
+
+    Raises:
+        ConfigError: for a name or an option that timm does not know.
+    """
+    if not timm.is_model(name):
+        raise ConfigError(f"no encoder is named '{name}'; {nearest(name, timm.list_models())}")
+    with torch.device("meta"):
+        known = inspect.signature(type(timm.create_model(name)).__init__).parameters
+    flexible = {"dynamic_img_size": True, "dynamic_img_pad": True, "strict_img_size": False}
+    given = {key: value for key, value in flexible.items() if key in known} | dict(options or {})
+    try:
+        made: nn.Module = timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0, **given)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"encoder '{name}' cannot be made ({reason}); change model.options or the encoder.") from error
+    return made
+
+
+def features_of(backbone: nn.Module) -> int:
+    """How many features a timm model without its last layer gives."""
+    count = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return int(count)  # type: ignore[arg-type]
