@@ -15,6 +15,7 @@ from graticule.schema import Target
 Kind = Literal["model", "source"]
 
 NETS = {
+    "backbone": "graticule.models.backbones:Backbone",
     "classifier": "graticule.models.classifier:Classifier",
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "heal_swin": "graticule.models.heal_swin:HealSwin",
@@ -28,6 +29,8 @@ NETS = {
 SOURCES = {
     "dfc2021": "graticule.data.sources.dfc2021:DFC2021Source",
     "earth": "graticule.data.sources.earth:EarthSource",
+    "images": "graticule.data.sources.images:ImagesSource",
+    "mnist": "graticule.data.sources.mnist:MnistSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
     "scenes": "graticule.data.sources.scenes:ScenesSource",
     "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",

