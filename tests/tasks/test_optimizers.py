@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -31,6 +33,10 @@ def test_schedules_have_the_values_known_on_paper():
     assert [cosine(4), cosine(54), cosine(104)] == pytest.approx([1.0, 0.6, 0.2])
     exponential = make_schedule({"name": "exponential", "gamma": 0.5}, 100, 10)
     assert [exponential(step) for step in (0, 9, 10, 29)] == [1.0, 1.0, 0.5, 0.25]
+    stepwise = make_schedule({"name": "stepwise", "epochs": 2, "gamma": 0.5}, 100, 10)
+    assert [stepwise(step) for step in (0, 19, 20, 40)] == [1.0, 1.0, 0.5, 0.25]
+    milestones = make_schedule({"name": "stepwise", "milestones": [1, 5], "gamma": 0.1}, 100, 10)
+    assert [milestones(step) for step in (9, 10, 49, 50)] == pytest.approx([1.0, 0.1, 0.1, 0.01])
     one = make_schedule({"name": "one_cycle", "start_factor": 0.1, "final_factor": 0.0}, 100, 10)
     assert [one(0), one(15), one(30), one(65), one(100)] == pytest.approx([0.1, 0.55, 1.0, 0.5, 0.0])
 
@@ -48,3 +54,64 @@ def test_one_cycle_is_that_of_torch():
         optimizer.step()
         if step < 100:
             torchs.step()
+
+
+def turn(optimizers, players, *, extrapolate=False):
+    """One step of both players of min over a, max over b of a b, each with the gradient where both are now."""
+    a, b = players
+    for player, gradient in ((a, b.detach().clone()), (b, -a.detach().clone())):
+        player.grad = gradient
+    for optimizer in optimizers:
+        optimizer.step(extrapolate=extrapolate)
+
+
+def game(learning_rate=0.05):
+    players = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    options = {"name": "extra_adam", "lr": learning_rate, "betas": (0.0, 0.99)}
+    return players, [make_optimizer([player], options) for player in players]
+
+
+def test_extragradient_comes_to_rest_where_simultaneous_steps_go_round():
+    players, optimizers = game()
+    for _ in range(400):
+        turn(optimizers, players, extrapolate=True)
+        turn(optimizers, players)
+    assert max(abs(player.item()) for player in players) < 0.01
+    round_about, plain = game()
+    for _ in range(400):
+        turn(plain, round_about)
+    assert max(abs(player.item()) for player in round_about) > 1.0
+
+
+def test_extragradient_steps_from_where_it_was():
+    players, optimizers = game(0.1)
+    turn(optimizers, players, extrapolate=True)
+    # The first step of Adam is of the length of its rate, whatever the gradient.
+    assert [player.item() for player in players] == pytest.approx([0.9, 1.1], abs=1e-5)
+    turn(optimizers, players)
+    moments = 0.01 * 1.0**2, 0.99 * 0.01 + 0.01 * 1.1**2
+    step = 0.1 * 1.1 / (moments[1] / (1 - 0.99**2)) ** 0.5
+    assert players[0].item() == pytest.approx(1 - step, abs=1e-5)
+
+
+def test_extragradient_is_saved_between_its_two_steps():
+    players, optimizers = game()
+    turn(optimizers, players, extrapolate=True)
+    others, again = game()
+    for player, other, optimizer, resumed in zip(players, others, optimizers, again, strict=True):
+        other.data = player.data.clone()
+        resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    turn(optimizers, players)
+    turn(again, others)
+    assert [p.item() for p in players] == [p.item() for p in others]
+
+
+def test_extra_adam_without_a_step_ahead_is_adam():
+    weights = [torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2)]
+    for weight, name in zip(weights, ("extra_adam", "adam"), strict=True):
+        optimizer = make_optimizer([weight], {"name": name, "lr": 0.01})
+        for _ in range(5):
+            optimizer.zero_grad()
+            (weight**2).sum().backward()
+            optimizer.step()
+    assert torch.equal(*weights)

@@ -14,8 +14,8 @@ from graticule.errors import nearest
 from graticule.schema import Scaling, Transform
 
 LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog", "gaussian"]
-OptimizerName = Literal["adamw", "adam", "nadam", "radam", "rmsprop", "sgd"]
-ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential"]
+OptimizerName = Literal["adamw", "adam", "extra_adam", "nadam", "radam", "rmsprop", "sgd"]
+ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential", "stepwise"]
 TrackerName = Literal["csv", "tensorboard", "wandb", "mlflow", "comet"]
 
 
@@ -136,6 +136,8 @@ class SplitConfig(Section):
     """Number of folds."""
     fold: NotNegative = 0
     """The fold that validates, from 0."""
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training samples that is trained on, drawn by `split.seed`; alike of each class, at least one."""
     allow_leaks: bool = False
     """Train even though parts share ground, content or parents."""
 

@@ -6,7 +6,7 @@ resumed run goes on at the very rate where it stopped, and a run of another leng
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,40 @@ from torch.optim import Optimizer
 
 from graticule.errors import ConfigError, nearest
 
+
+class ExtraAdam(torch.optim.Adam):
+    """Extragradient with Adam's steps, for two players (Gidel et al. 2019, arXiv:1802.10551, algorithm 4).
+
+    `step(extrapolate=True)` goes ahead and remembers where it was; the next `step` begins there again, with the
+    gradients found ahead. What is remembered is part of the state, so that a checkpoint between the two is exact. A
+    `step` without one ahead is Adam's.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None, *, extrapolate: bool = False) -> Any:
+        """Go ahead, or step from where it was before."""
+        found = None
+        if closure is not None:
+            with torch.enable_grad():
+                found = closure()
+        parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.clone() for p in parameters] if extrapolate else []
+        for group in self.param_groups:
+            for p in group["params"]:
+                kept = self.state[p].pop("before", None) if p in self.state else None
+                if kept is not None:
+                    p.copy_(kept)
+        super().step()
+        for p, kept in zip(parameters, before, strict=False):
+            self.state[p]["before"] = kept
+        return found
+
+
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "extra_adam": ExtraAdam,
     "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam,
     "rmsprop": torch.optim.RMSprop,
@@ -61,11 +91,22 @@ def exponential(
     return gamma ** (step // max(1, steps_per_epoch)) * _warmup(step, warmup_steps)
 
 
+def stepwise(
+    step: int, steps: int, steps_per_epoch: int, *, gamma: float = 0.5, epochs: int = 5,
+    milestones: Sequence[int] | None = None, warmup_steps: int = 0,
+) -> float:  # fmt: skip
+    """`gamma` to the power of how often `epochs` epochs, or of how many `milestones` (epochs), are over."""
+    epoch = step // max(1, steps_per_epoch)
+    over = epoch // max(1, epochs) if milestones is None else sum(epoch >= milestone for milestone in milestones)
+    return gamma**over * _warmup(step, warmup_steps)
+
+
 SCHEDULES: dict[str, Callable[..., float]] = {
     "constant": constant,
     "cosine": cosine,
     "one_cycle": one_cycle,
     "exponential": exponential,
+    "stepwise": stepwise,
 }
 
 
