@@ -104,14 +104,17 @@ def _add_exporting(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_generating(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("fisheye", "dfc2021", "slumps"), help="which kind of data")
+    kinds = ("fisheye", "streets", "dfc2021", "slumps", "mnist", "images")
+    parser.add_argument("what", choices=kinds, help="which kind of data")
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="the folder to make")
-    parser.add_argument("--images", type=int, default=40, metavar="N", help="photographs, four of each instant (40)")
-    parser.add_argument("--kind", choices=("synwoodscape", "woodscape"), default="synwoodscape", help="whose classes")
+    told = "photographs, of streets of each domain (40); digits (6000); images of each class (60)"
+    parser.add_argument("--images", type=int, metavar="N", help=told)
+    told = "whose layout: of fisheye synwoodscape, the default, or woodscape; of streets lists or vkitti2"
+    parser.add_argument("--kind", choices=("synwoodscape", "woodscape", "lists", "vkitti2"), help=told)
     parser.add_argument("--scenes", type=int, default=24, metavar="N", help="of slumps: scenes of each sensor (24)")
     parser.add_argument("--regions", type=int, default=4, metavar="N", help="of slumps: regions, up to six (4)")
     parser.add_argument("--tiles", type=int, default=6, metavar="N", help="tiles of 180 MB each (6)")
-    told = "of photographs height x width (966x1280); of images of tiles their side (800, as published)"
+    told = "of photographs height x width (966x1280; streets 256x256); of images of tiles their side (800, as published)"
     parser.add_argument("--size", metavar="PIXELS", help=told)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
 

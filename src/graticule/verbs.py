@@ -20,13 +20,20 @@ VERBS = {
 synwoodscape) depth, with the folders and formats of WoodScape.
 dfc2021: land with towns, some lit at night, seen by four sensors: tiles with the files of IEEE GRSS DFC2021 DSE.
 slumps: tundra with thaw slumps: scenes of Sentinel-2 and PLANET, labels, heights, trends, regions.
+mnist: digits, drawn with a pen of many hands, in the four idx files of MNIST.
+images: drawn pictures of land in a folder for each class, as EuroSAT, UC Merced and AID have them.
+streets: photographs of streets with masks of water, classes and depth, and their lists: s as a game draws them, r
+as a camera sees another town, rf of it under water; with --kind vkitti2 in Virtual KITTI 2's layout.
 The same seed gives the same files.
 
 examples:
+  graticule generate streets --root streets --images 60 --size 256x256
   graticule generate fisheye --root street --images 40 --size 322x428
   graticule generate fisheye --root street --kind woodscape --seed 7
   graticule generate dfc2021 --root tiles --tiles 6
-  graticule generate slumps --root tundra --scenes 24 --regions 4""",
+  graticule generate slumps --root tundra --scenes 24 --regions 4
+  graticule generate mnist --root mnist --images 6000
+  graticule generate images --root land --images 60""",
     ),
     "prepare": Verb(
         "write a source's samples to a store",

@@ -13,10 +13,11 @@ from graticule.errors import StoreError
 
 
 def store_path(config: Config) -> Path:
-    """Where the store of a configuration is: `data.store`, else `<source>-<grid>` in the folder of stores."""
+    """Where the store of a configuration is: `data.store`, else `<source>-<grid or domain>` in the folder of stores."""
     if config.data.store:
         return Path(config.data.store)
-    names = [config.source.name, *([grid] if (grid := config.source.options().get("grid")) else [])]
+    options = config.source.options()
+    names = [config.source.name, *(str(options[key]) for key in ("grid", "domain") if options.get(key))]
     return Path(os.environ.get("DATA_ROOT", "stores")) / "-".join(names).replace(":", "-")
 
 

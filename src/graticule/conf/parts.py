@@ -31,6 +31,7 @@ SOURCES = {
     "earth": "graticule.data.sources.earth:EarthSource",
     "images": "graticule.data.sources.images:ImagesSource",
     "mnist": "graticule.data.sources.mnist:MnistSource",
+    "photos": "graticule.data.sources.photos:PhotosSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
     "scenes": "graticule.data.sources.scenes:ScenesSource",
     "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",
