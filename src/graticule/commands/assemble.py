@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,11 +12,13 @@ from graticule.commands.kinds import kind_of
 from graticule.conf.parts import is_spherical, make_net
 from graticule.conf.tree import Config, SplitConfig
 from graticule.data.datamodule import DataModule
+from graticule.data.sample_labels import sample_labels
 from graticule.data.splits import Assignment, assign
 from graticule.data.store import Store
 from graticule.errors import CheckpointError, ConfigError, nearest
 from graticule.grids import HealpixGrid
 from graticule.models.healpix import OnHealpix
+from graticule.objectives.probes import few_shot
 from graticule.runs import Run
 from graticule.schema import target_from_dict
 from graticule.tasks.dense import DensePrediction
@@ -25,8 +28,17 @@ from graticule.training.exported import WEIGHTS, is_exported
 
 def split(config: SplitConfig, store: Store) -> Assignment:
     """The split that the configuration asks for."""
-    options = config.model_dump(exclude={"allow_leaks"})
-    return assign(store, **options)
+    options = config.model_dump(exclude={"allow_leaks", "train_share"})
+    assignment = assign(store, **options)
+    return assignment if config.train_share == 1 else _with_share(config, store, assignment)
+
+
+def _with_share(config: SplitConfig, store: Store, assignment: Assignment) -> Assignment:
+    """The split with a share of its training samples: of each class, where there are classes."""
+    rows = assignment.samples("train")
+    target = next((target for target in store.targets if target.is_categorical), None)
+    labels = np.zeros(len(rows), np.int64) if target is None else sample_labels(store, assignment, "train", target)
+    return assignment.with_train(rows[few_shot(labels, config.train_share, config.seed)])
 
 
 def build_net(config: dict[str, Any], in_channels: int, out_channels: int, trusted: Collection[str] = ()) -> nn.Module:

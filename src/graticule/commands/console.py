@@ -15,6 +15,7 @@ from graticule.commands.ranks import is_first
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _SHOWN = {
     "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa", "calibration_error"),
+    "answers": ("accuracy", "f1", "precision", "recall", "kappa", "calibration_error"),
     "binary": ("iou", "f1", "precision", "recall", "auroc", "average_precision"),
 }
 _VALUES = ("mae", "rmse", "absrel", "silog", "delta1")
@@ -81,7 +82,8 @@ def show_guide(evaluations: Sequence[Mapping[str, Any]]) -> None:
 
 def _rows(target: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     baseline: Mapping[str, Any] = next(iter(target.get("baseline", {}).values()), {})
-    for metric in _SHOWN.get(target["kind"], _VALUES):
+    kind = "answers" if target.get("per") == "sample" and target["kind"] == "classes" else target["kind"]
+    for metric in _SHOWN.get(kind, _VALUES):
         value = target["metrics"].get(metric)
         if value is not None:
             low, high = target.get("intervals", {}).get(metric) or (None, None)

@@ -44,6 +44,8 @@ def jobs_of(
     """
     grids = [config.grid] if isinstance(config.grid, str) else list(config.grid)
     photos = are_photographs(store)
+    if any(target.is_of_sample for target in targets):  # one answer per sample has no place that could be blended
+        grids = list(dict.fromkeys("store" if grid in ("all", "scene") else grid for grid in grids))
     if photos:
         for grid in grids:
             if grid != "all":

@@ -10,16 +10,20 @@ from graticule.grids.windows import morton
 from graticule.inference.layers import labels_of
 from graticule.inference.pictures import display_bands, to_rgb
 from graticule.inference.restitch import Restitched
-from graticule.reporting.figures import paint_classes, paint_values, value_limits
+from graticule.reporting.figures import captioned, paint_classes, paint_values, value_limits
 from graticule.schema import IGNORE, SEEN, TARGETS, VALID, Band, Target, X
 
 _ROWS = 4
+_TILES = 16
 
 
 def draw(
     bands: Sequence[Band], targets: Sequence[Target]
 ) -> Callable[[Mapping[str, Any], Mapping[str, Tensor]], np.ndarray]:
-    """A function (batch, predictions) -> picture: a row per window, with input, truth and prediction of each target."""
+    """A function (batch, predictions) -> picture: a row per window, with input, truth and prediction of each target.
+
+    Of a target known per sample: the samples side by side, each with what it is and what it was taken for.
+    """
 
     def picture(batch: Mapping[str, Any], predictions: Mapping[str, Tensor]) -> np.ndarray:
         nested = batch[SEEN].ndim == 2
@@ -28,6 +32,10 @@ def draw(
             first = values[:_ROWS].float().numpy() if values.is_floating_point() else values[:_ROWS].numpy()
             return _square(first) if nested else first
 
+        if targets[0].is_of_sample:
+            x, seen = (batch[key][:_TILES].numpy() for key in (X, SEEN))
+            x, seen = (_square(x), _square(seen)) if nested else (x, seen)
+            return _answers(to_rgb(x[:, display_bands(bands)], seen), batch, predictions, targets[0])
         x, seen = shown(batch[X]), shown(batch[SEEN])
         columns = [to_rgb(x[:, display_bands(bands)], seen)]
         for target in targets:
@@ -36,6 +44,20 @@ def draw(
         return np.concatenate([np.concatenate(list(column)) for column in columns], axis=1)
 
     return picture
+
+
+def _answers(
+    images: np.ndarray, batch: Mapping[str, Any], predictions: Mapping[str, Tensor], target: Target
+) -> np.ndarray:
+    """Images [n, h, w, 3] in rows of eight, with "truth: prediction" below each; red where it is wrong."""
+    names = [entry.name for entry in target.legend]
+    said = []
+    for place in range(len(images)):
+        known = bool(batch[VALID][target.name][place])
+        truth = int(batch[TARGETS][target.name][place])
+        guess = int(labels_of(predictions[target.name][place].float().numpy()[:, None])[0])
+        said.append((f"{names[truth] if known else '?'}: {names[guess]}", known and guess != truth))
+    return captioned(images, said)
 
 
 def draw_restitched(scene: Restitched) -> np.ndarray:

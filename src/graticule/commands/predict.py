@@ -73,6 +73,12 @@ def predict(
         OutputError: if a map cannot be written.
     """
     config, tasks, _ = loaded(models)
+    for target in tasks[0].targets:
+        if target.is_of_sample:
+            raise ConfigError(
+                f"{models.runs[0]} answers once for a whole sample (target '{target.name}'), so there is no map to "
+                "predict; measure it with `graticule evaluate`."
+            )
     folder = Path(config.predict.output or Run(Path(models.runs[0])).predictions)
     if any(Path(name).suffix.lower() in SUFFIXES for name in scenes) or "frame" in config.source.options():
         if len(tasks) > 1:

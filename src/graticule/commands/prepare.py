@@ -18,6 +18,7 @@ from graticule.conf.tree import Config
 from graticule.data.by_scene import SceneResult, SceneSource, prepare_scenes
 from graticule.data.prepare import Source
 from graticule.data.prepare import prepare as write_store
+from graticule.data.sources.whole_images import WholeImages
 from graticule.data.store import Store
 from graticule.errors import ConfigError, SourceError
 
@@ -63,7 +64,11 @@ def prepare(request: Request, overwrite: bool = False, append: bool = False) -> 
 
 
 def _whole(source: Source, path: Path, config: Config, overwrite: bool) -> Store:
-    return write_store(source, path, overwrite=overwrite, codec=config.prepare.codec)
+    store = write_store(source, path, overwrite=overwrite, codec=config.prepare.codec)
+    if isinstance(source, WholeImages) and source.skipped:
+        _show([], source.remarks()[:_MOST_ROWS])
+        tell(f"{len(source.skipped)} images could not be read and were left out (source.skip_corrupt=true).")
+    return store
 
 
 def _scenes(source: SceneSource, path: Path, config: Config, overwrite: bool, append: bool) -> Store:
@@ -100,7 +105,8 @@ def _show(results: Sequence[SceneResult], remarks: Sequence[tuple[str, str, bool
     console = Console(stderr=True, highlight=False)
     Console(stderr=True, highlight=False, width=max(console.width, 160)).print(table)
     counts = Counter(result.status for result in results)
-    tell("scenes: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if counts:
+        tell("scenes: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
 
 
 def _told(store: Store) -> Store:

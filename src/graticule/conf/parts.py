@@ -19,6 +19,7 @@ NETS = {
     "classifier": "graticule.models.classifier:Classifier",
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "heal_swin": "graticule.models.heal_swin:HealSwin",
+    "masker": "graticule.models.masker.masker:Masker",
     "pixel": "graticule.models.pixel:PixelNet",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",

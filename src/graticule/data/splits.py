@@ -82,6 +82,11 @@ class Assignment:
         mask = self.blocks.at(*store.grid(i).lonlat()) == code
         return None if mask.all() else mask
 
+    def with_train(self, rows: NDArray[np.int64]) -> "Assignment":
+        """The same with these rows only to train on; all of them train already."""
+        kept = (self.table["part"] != "train") | self.table.index.isin(rows)
+        return Assignment(self.table[kept], self.blocks)
+
     def save(self, path: Path) -> None:
         """Write the table as Parquet, with the blocks in the file's own metadata."""
         table = pa.Table.from_pandas(self.table.rename_axis("row"))

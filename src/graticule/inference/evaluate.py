@@ -13,6 +13,7 @@ from PIL import Image
 
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Part
+from graticule.errors import GridError
 from graticule.files import whole_file
 from graticule.grids import parse_grid
 from graticule.inference.canvases import Canvases
@@ -118,6 +119,11 @@ def evaluate(
     began = time.perf_counter()
     samples = Samples(datamodule, part, tasks[0].targets)
     constants = {t.name: t.typical for t in datamodule.targets if t.kind in ("height", "depth")}
+    if samples.of_samples and options.grid != "store":
+        raise GridError(
+            f"target '{samples.targets[0].name}' is known once per sample and cannot be brought onto another grid; "
+            f"evaluate.grid is '{options.grid}' and must be store."
+        )
     tally = Tally(samples.targets, {t.name: constants[t.name] for t in samples.targets if t.name in constants})
     examples = Examples(options.examples, datamodule.bands, samples.targets)
     objects = _object_scores(samples, options)
@@ -147,7 +153,7 @@ def evaluate(
 def _object_scores(samples: Samples, options: EvaluateOptions) -> ObjectScores:
     """For the targets whose objects are counted; none on the sphere, on photographs, and on other grids."""
     store, on = samples.store, {"store": "windows", "scene": "scenes"}.get(options.grid)
-    counts = on is not None and not samples.is_sphere and not are_photographs(store)
+    counts = on is not None and not (samples.is_sphere or samples.of_samples or are_photographs(store))
     targets = targets_with_objects(samples.targets, options.objects) if counts else ()
     return ObjectScores(targets, store.space, options.threshold, "scenes" if on == "scenes" else "windows")
 
@@ -160,10 +166,11 @@ def _on_store(
     samples: Samples, predict: Predict, tally: Tally, examples: Examples, options: EvaluateOptions,
     objects: ObjectScores, restitch: Restitch | None,
 ) -> None:  # fmt: skip
-    canvases = Canvases(samples, restitch.keep) if restitch else None
+    canvases = Canvases(samples, restitch.keep) if restitch and not samples.of_samples else None
+    by_area = options.area_weighted and not samples.of_samples
     regions = {row: samples.pairs[pair][1] for row, pair in samples.pair_of.items()}
     for batch, predictions in samples.predicted(predict, _title(samples, options), options.progress):
-        weight = {t.name: batch[AREA] for t in samples.targets} if options.area_weighted else None
+        weight = {t.name: batch[AREA] for t in samples.targets} if by_area else None
         valid = {t.name: counted(batch[VALID][t.name], t.cell) for t in samples.targets}
         tally.add(predictions, batch[TARGETS], valid, weight, samples.codes(batch))
         examples.add(batch, predictions, regions)
@@ -255,7 +262,8 @@ def _write(
         "part": samples.part,
         "grid": options.grid,
         "checkpoint": checkpoint,
-        "area_weighted": options.area_weighted,
+        "area_weighted": options.area_weighted and not samples.of_samples,
+        "per": "sample" if samples.of_samples else "pixel",
         "tta": options.tta,
         "targets": targets,
         "baseline": first.get("baseline", {}),

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from graticule.inference.layers import layers_of
+from graticule.inference.layers import labels_of, layers_of
 from graticule.inference.pictures import display_bands, to_rgb
 from graticule.schema import IGNORE, INDEX, SEEN, TARGETS, VALID, Band, Target, X
 
 
 class Examples:
     """Keeps the windows with the most different labels, spread over regions, however well they were predicted.
+
+    Of samples with one label each it keeps some of every class.
 
     Args:
         count: how many to keep.
@@ -32,12 +34,17 @@ class Examples:
             if row < 0:
                 continue
             worth = self._worth(batch, place)
-            own = self.kept.setdefault(regions[row], [])
+            own = self.kept.setdefault(self._kind(batch, place, regions[row]), [])
             if len(own) == self.count and worth <= own[-1][0]:
                 continue
             own.append((worth, row, self._window(batch, predictions, place)))
             own.sort(key=lambda kept: (-kept[0], kept[1]))
             del own[self.count :]
+
+    def _kind(self, batch: Mapping[str, Any], place: int, region: str) -> str:
+        """Of what kind a window is: as many of each are kept."""
+        target = self.targets[0]
+        return f"class {int(batch[TARGETS][target.name][place]):03d}" if target.is_of_sample else region
 
     def _worth(self, batch: Mapping[str, Any], place: int) -> float:
         """Number of different labels times the known share; of values their range counts as one label."""
@@ -55,6 +62,10 @@ class Examples:
             unknown = np.uint8(IGNORE) if target.is_categorical else np.float32(np.nan)
             window[f"{target.name}/truth"] = np.where(valid, truth.astype(unknown.dtype), unknown)
             field = predictions[target.name][place].float().cpu().numpy()
+            if target.is_of_sample:
+                window[f"{target.name}/prediction"] = labels_of(field[:, None])[0]
+                window[f"{target.name}/probability"] = field.max() if len(field) > 1 else max(field[0], 1 - field[0])
+                continue
             window[f"{target.name}/prediction"] = layers_of(target)[0].encode(field, seen)[0]
         return window
 
@@ -62,6 +73,8 @@ class Examples:
         self, names: Mapping[int, str], places: Mapping[int, tuple[str, str]] | None = None
     ) -> dict[str, np.ndarray]:
         """`rgb` [n, h, w, 3], `sample_id` [n], `<t>/truth` and `<t>/prediction` [n, h, w]; one of each region first.
+
+        Of a target known per sample `<t>/truth`, `<t>/prediction` and `<t>/probability` are [n].
 
         Args:
             names: of the rows.

@@ -57,7 +57,9 @@ def on_squares(predict: Predict) -> Predict:
         side = x.shape[-1]
         if x.shape[-2] % side:
             raise GridError("the squares of several base pixels cannot be turned as one; set evaluate.tta=false.")
-        return {name: to_squares(v, side) for name, v in predict(to_cells(x), to_cells(seen)).items()}
+        said = predict(to_cells(x), to_cells(seen))
+        # What is said of a whole sample, [b, k], is no field of cells.
+        return {name: v if v.shape[-1] != seen[0].numel() else to_squares(v, side) for name, v in said.items()}
 
     return of_squares
 

@@ -19,6 +19,9 @@ from graticule.schema import AREA, INDEX, SEEN, TARGETS, VALID, Target, X
 
 Batch = dict[str, Any]
 
+MOST_PARENTS = 256
+"""Whole images are their own parents; of more than so many, intervals are over as many groups drawn at random."""
+
 
 class Samples:
     """The samples of a part and the groups that they belong to.
@@ -39,11 +42,14 @@ class Samples:
         self.datamodule, self.store, self.part = datamodule, datamodule.store, part
         known = {target.name for target in datamodule.targets}
         self.targets = tuple(target for target in targets if target.name in known)
+        self.of_samples = any(target.is_of_sample for target in self.targets)
         self.is_sphere = len(self.store.space) == 1
         self.side = isqrt(self.store.grid(0).children) if self.is_sphere else 0  # type: ignore[attr-defined]
         self.rows: Int64[np.ndarray, " n"] = datamodule.assignment.samples(part)
         metadata = self.store.metadata
         named = [(str(metadata["parent"].iat[row]), str(metadata["region"].iat[row])) for row in self.rows]
+        if self.of_samples:
+            named = _grouped(named)
         self.pairs = sorted(set(named))
         numbers = {pair: number for number, pair in enumerate(self.pairs)}
         self.pair_of = {int(row): numbers[name] for row, name in zip(self.rows, named, strict=True)}
@@ -54,16 +60,24 @@ class Samples:
         for raw in tracked(loader, len(loader), title, show=show):
             batch: Batch = {name: self.to_square(raw[name]) for name in (X, SEEN, AREA)} | {INDEX: raw[INDEX]}
             for name in (TARGETS, VALID):
-                batch[name] = {target: self.to_square(values) for target, values in raw[name].items()}
+                batch[name] = {
+                    target: values if values.ndim == 1 else self.to_square(values)
+                    for target, values in raw[name].items()
+                }
             yield batch, dict(predict(batch[X].float(), batch[SEEN]))
 
     def codes(self, batch: Mapping[str, Any]) -> Tensor:
-        """The group of each pixel of a batch (see `tally.codes_of`); -1 for samples that only fill it up."""
+        """The group of each pixel of a batch (see `tally.codes_of`); -1 for samples that only fill it up.
+
+        Of targets known per sample it is that of each sample [b], by its middle.
+        """
         codes = np.full(batch[SEEN].shape, -1, np.int64)
         for place, row in enumerate(batch[INDEX].tolist()):
             if row >= 0:
                 lat = self.to_square(torch.from_numpy(np.array(self.store.grid(row).lonlat()[1]))).numpy()
                 codes[place] = codes_of(np.full(lat.shape, self.pair_of[row], np.int64), lat)
+        if self.of_samples:
+            codes = codes[:, codes.shape[1] // 2, codes.shape[2] // 2]
         return torch.from_numpy(codes)
 
     def to_square(self, values: Tensor) -> Tensor:
@@ -86,3 +100,13 @@ class Samples:
     def canvas(self, row: int) -> str:
         """What a sample's prediction is put together with: its scene's, or its photograph's."""
         return str(self.store.metadata["photo"].iat[row]) if "photo" in self.store.metadata else self.scene(row)
+
+
+def _grouped(named: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(parent, region) of samples, whose parents are drawn into groups where they are too many to keep sums of each."""
+    parents = sorted({parent for parent, _ in named})
+    if len(parents) <= MOST_PARENTS:
+        return named
+    order = np.random.Generator(np.random.Philox(key=0)).permutation(len(parents))
+    group = {parents[place]: f"group {number % MOST_PARENTS:03d}" for number, place in enumerate(order)}
+    return [(group[parent], region) for parent, region in named]

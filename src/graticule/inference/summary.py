@@ -32,6 +32,7 @@ def summarise(
     entry: dict[str, Any] = {
         "kind": target.kind,
         "unit": target.unit,
+        "per": target.per,
         "legend": [{"value": e.value, "name": e.name, "colour": e.colour} for e in target.legend],
     }
     if not len(codes):

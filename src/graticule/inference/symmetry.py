@@ -32,7 +32,8 @@ def d4_mean(predict: Predict, bands: Sequence[Band] = ()) -> Predict:
                     turn_directions(turned, bands, np.full(len(x), turns + 4 * flipped))
                 answer = predict(turned, _turn(seen, turns, flipped))
                 for name, values in answer.items():
-                    back = _turn_back(values, turns, flipped)
+                    # What is said of a whole sample [b, k] has no places to turn.
+                    back = values if values.ndim == 2 else _turn_back(values, turns, flipped)
                     total[name] = total[name] + back if name in total else back
         return {name: values / 8 for name, values in total.items()}
 

@@ -1,5 +1,7 @@
 """A small convolutional net for small images, such as drawn digits."""
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class SmallCNN(nn.Module):
             raise ConfigError(f"a SmallCNN of {stages} stages cannot be built; give at least one.")
         widths = [in_channels, *(channels * 2**stage for stage in range(stages))]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [convolution(before, after, norm), nn.MaxPool2d(2, ceil_mode=True)]
         self.encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Sequential(

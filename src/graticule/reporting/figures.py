@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from graticule.schema import IGNORE, LegendClass
 
@@ -91,6 +91,21 @@ def value_limits(*arrays: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(finite, [1, 99]))
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def captioned(images: np.ndarray, said: Sequence[tuple[str, bool]], columns: int = 8) -> np.ndarray:
+    """Images [n, h, w, 3] uint8 in rows, each with its text below (red where the flag is set), as one picture."""
+    times = max(1, -(-96 // images.shape[2]))
+    large = images.repeat(times, axis=1).repeat(times, axis=2)
+    height, width = large.shape[1:3]
+    rows = -(-len(large) // columns)
+    sheet = Image.new("RGB", (columns * (width + 4), rows * (height + 18)), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for place, (image, (text, alarming)) in enumerate(zip(large, said, strict=True)):
+        left, top = place % columns * (width + 4), place // columns * (height + 18)
+        sheet.paste(Image.fromarray(image), (left, top))
+        pen.text((left + 2, top + height + 2), text[: width // 6], fill=WRONG if alarming else (0x22, 0x28, 0x2E))
+    return np.asarray(sheet)
 
 
 def data_uri(picture: np.ndarray, *, photo: bool = False) -> str:

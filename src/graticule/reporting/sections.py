@@ -59,8 +59,9 @@ def _about(evaluation: Evaluation) -> str:
     content = evaluation.metrics
     parts = [f"Evaluation {evaluation.name}"]
     if content.get("pixels"):
-        parts.append(f"{number(int(content['pixels']))} labelled pixels")
-    parts.append("pixels weighted by their area" if content.get("area_weighted") else "every pixel counts the same")
+        what = "samples" if content.get("per") == "sample" else "pixels"
+        parts.append(f"{number(int(content['pixels']))} labelled {what}")
+        parts.append(f"{what} weighted by their area" if content.get("area_weighted") else "each counts the same")
     if content.get("checkpoint"):
         parts.append(f"checkpoint {str(content['checkpoint']).rsplit('/', 1)[-1]}")
     return " · ".join(parts)
@@ -122,7 +123,8 @@ def classes(found: Evidence, prefix: str) -> Html:
     for name, result in main.targets.items():
         if not legend_of(result):
             continue
-        lead = "Each row of the matrix is one true class; the cells say where its pixels went, in per cent."
+        what = "samples" if result.get("per") == "sample" else "pixels"
+        lead = f"Each row of the matrix is one true class; the cells say where its {what} went, in per cent."
         switch = tag("label", tag("input", type="checkbox", class_="counts"), " Show counts", class_="quiet")
         matrix = tag("div", confusion_matrix(result, name), switch)
         mistakes = tag("div", tag("h4", "Most frequent mistakes"), frequent_mistakes(result))
@@ -133,6 +135,8 @@ def classes(found: Evidence, prefix: str) -> Html:
     if not pieces:
         return Html("")
     lead = "IoU is the overlap of the true and the predicted area of a class: 1 is perfect."
+    if main.metrics.get("per") == "sample":
+        lead = "Recall is the share of a class that was found, precision that of what was called so and is."
     return section(f"{prefix}-classes", "Classes", lead, pieces)
 
 

@@ -112,7 +112,10 @@ def _gain(metric: str, value: float, rivals: Sequence[tuple[str, float, Any, boo
 
 
 def class_table(result: Mapping[str, Any]) -> Html:
-    """One row per class: its share of the truth, IoU as a bar with its interval, precision, recall, F1."""
+    """One row per class: its share of the truth, IoU as a bar with its interval, precision, recall, F1.
+
+    Of labels of samples: recall, which is the accuracy of the class, in place of IoU.
+    """
     legend, scores, bounds = (
         legend_of(result),
         scores_of(result.get("metrics") or {}),
@@ -120,21 +123,23 @@ def class_table(result: Mapping[str, Any]) -> Html:
     )
     counts = np.asarray(result.get("confusion") or [], float)
     total = counts.sum() if counts.ndim == 2 else 0.0
+    main, *others = ("iou", "precision", "recall", "f1")
+    if result.get("per") == "sample":
+        main, *others = ("recall", "precision", "f1")
     rows = []
     for k, entry in enumerate(legend):
         share = counts[k].sum() / total if total and k < len(counts) else None
         cells = [
             tag("th", swatch(entry.colour), entry.name, scope="row"),
             tag("td", f"{share:.1%}" if share is not None else "–", class_="num"),
-            tag("td", bar(scores.get(f"iou/{entry.name}"), bounds.get(f"iou/{entry.name}"))),
+            tag("td", bar(scores.get(f"{main}/{entry.name}"), bounds.get(f"{main}/{entry.name}"))),
         ]
-        cells += [
-            tag("td", number(scores.get(f"{m}/{entry.name}")), class_="num wide") for m in ("precision", "recall", "f1")
-        ]
+        cells += [tag("td", number(scores.get(f"{m}/{entry.name}")), class_="num wide") for m in others]
         rows.append(tag("tr", cells))
     heads = [tag("th", "Class", scope="col"), tag("th", "Share of truth", scope="col", class_="num"),
-             tag("th", "IoU, 95 % interval", scope="col")]  # fmt: skip
-    heads += [tag("th", word, scope="col", class_="num wide") for word in ("Precision", "Recall", "F1")]
+             tag("th", f"{metric_name(main).removeprefix('Mean ').capitalize() if main != 'iou' else 'IoU'}, "
+                 "95 % interval", scope="col")]  # fmt: skip
+    heads += [tag("th", word.capitalize(), scope="col", class_="num wide") for word in others]
     return tag("table", tag("thead", tag("tr", heads)), tag("tbody", rows), class_="data")
 
 

@@ -30,7 +30,11 @@ def windows(found: Evidence, prefix: str) -> Html:
     pieces = []
     for name, result in main.targets.items():
         if f"{name}/truth" in main.examples and f"{name}/prediction" in main.examples:
-            pieces += [tag("h3", name), _of_target(main.examples, name, result)]
+            of_samples = main.examples[f"{name}/truth"].ndim == 1
+            pieces += [tag("h3", name), (_of_samples if of_samples else _of_target)(main.examples, name, result)]
+    if main.metrics.get("per") == "sample":
+        lead = "Some samples of each class, with what they are and what they were taken for."
+        return section(f"{prefix}-windows", "Samples", lead, pieces)
     grid = str(main.metrics.get("grid", ""))
     lead = "Input, truth, prediction, and where they differ. Grey is unknown."
     if "camera" in main.examples:
@@ -40,6 +44,26 @@ def windows(found: Evidence, prefix: str) -> Html:
             " Windows of the HEALPix sphere are shown as their squares of nested cells, so north is up only roughly."
         )
     return section(f"{prefix}-windows", "Windows", lead, pieces)
+
+
+def _of_samples(arrays: Mapping[str, np.ndarray], name: str, result: Mapping[str, Any]) -> Html:
+    """Samples with one label each: what they are, what they were taken for, and how surely."""
+    names = [entry.name for entry in legend_of(result)]
+    truth, guess, sure = (arrays[f"{name}/{key}"] for key in ("truth", "prediction", "probability"))
+    sample = arrays.get("sample_id", np.arange(len(truth)))
+    cells = []
+    for k in range(min(len(truth), 2 * SHOWN)):
+        known = truth[k] != IGNORE
+        word = "unlabelled" if not known else "right" if truth[k] == guess[k] else "wrong"
+        said = f"{word}: {names[guess[k]]} {float(sure[k]):.0%}"
+        cells.append(
+            tag(
+                "figure",
+                tag("img", src=data_uri(arrays["rgb"][k], photo=True), alt=f"sample {sample[k]}", loading="lazy"),
+                tag("figcaption", tag("b", names[truth[k]] if known else "?"), tag("br"), said),
+            )
+        )
+    return tag("div", cells, class_="four")
 
 
 def _of_target(arrays: Mapping[str, np.ndarray], name: str, result: Mapping[str, Any]) -> Html:

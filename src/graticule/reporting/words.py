@@ -37,14 +37,17 @@ _LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss
 IN_UNIT = {"mae", "rmse", "mean", "bias", "mean_std", "median_std"}
 HEADLINES = {
     "classes": ("accuracy", "foreground_accuracy", "iou", "f1", "kappa"),
+    "answers": ("accuracy", "f1", "kappa", "auroc"),
     "binary": ("iou", "f1", "average_precision", "auroc"),
     "values": ("mae", "rmse", "absrel", "delta1"),
 }
 
 
 def kind_of(result: Mapping[str, Any]) -> str:
-    """'classes', 'binary' or 'values' (heights, depths) for one target's results."""
+    """'classes', 'binary' or 'values' (heights, depths) for one target's results; 'answers' for classes of samples."""
     kind = str(result.get("kind", "classes"))
+    if kind == "classes" and result.get("per") == "sample":
+        return "answers"
     return kind if kind in ("classes", "binary") else "values"
 
 

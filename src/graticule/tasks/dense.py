@@ -1,4 +1,4 @@
-"""One net, any mix of targets per pixel: classes, binary masks, heights, depths; on any grid."""
+"""One net, any mix of targets per pixel (classes, binary masks, heights, depths), on any grid; or labels of samples."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import Sums, merge, target_sums
 from graticule.schema import AREA, SEEN, TARGETS, VALID, Band, Target, X, band_to_dict, target_to_dict
 from graticule.tasks.cells import Pool, counted, pool_cells
-from graticule.tasks.normalisation import Normalisation, scale_and_shift
+from graticule.tasks.normalisation import Normalisation, normalised, scale_and_shift
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
 from graticule.tasks.task import VERSION, Task
@@ -23,8 +23,10 @@ from graticule.tasks.terms import Scale, entries_of, terms_of
 class DensePrediction(Task):
     """Predicts a value of each target at every pixel; owns normalisation, so that a checkpoint carries it.
 
+    Where the targets are known once per sample, all fields of a target lack the axes of space, the net's output too.
+
     Args:
-        net: tensors [b, c, *space] -> [b, k, *space]; its k channels are those of the targets, in their order.
+        net: tensors [b, c, *space] -> [b, k, *space] (or [b, k]); its k channels are those of the targets, in order.
         bands: of the input, in order, with mean and std as measured on training samples.
         targets: classes, binary, height or depth; the last two with mean and std as measured.
         losses: {target: [{"name", "weight", options of the loss ...}]}; a target without an entry is not trained.
@@ -58,6 +60,7 @@ class DensePrediction(Task):
         cell_pool: Pool = "mean",
     ) -> None:  # fmt: skip
         super().__init__(bands, targets, config=config, compile_net=compile_net)
+        check_alike(self.targets)
         self.net = net
         self.losses = entries_of(losses, self.targets)
         self.objectives = {t.name: terms_of(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
@@ -87,8 +90,15 @@ class DensePrediction(Task):
 
     @property
     def monitor(self) -> tuple[str, Literal["min", "max"]]:
-        """Of the first target: IoU for labels, MAE for values."""
+        """Of the first target: IoU for labels of pixels, accuracy for those of samples, MAE for values."""
+        if self.of_samples:
+            return "val/accuracy", "max"
         return ("val/iou", "max") if self.targets[0].is_categorical else ("val/mae", "min")
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether the targets are known once per sample."""
+        return self.targets[0].is_of_sample
 
     @property
     def base_pixels(self) -> tuple[int, ...] | None:
@@ -98,11 +108,7 @@ class DensePrediction(Task):
 
     def normalise(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> Float[Tensor, "b c *space"]:
         """Stored values [b, c, *space] of any type, normalised; each band's mean where nothing was seen."""
-        axes = (-1, *[1] * (x.ndim - 2))
-        normal = x.float() * self.in_scale.view(axes) + self.in_shift.view(axes)
-        if self.normalisation == "range":
-            normal = normal.clamp(0, 1)
-        return normal if seen is None else torch.where(seen[:, None], normal, self.in_empty.view(axes))
+        return normalised(x, seen, self.normalisation, self.in_scale, self.in_shift, self.in_empty)
 
     def forward(self, x: Tensor, seen: Bool[Tensor, "b *space"] | None = None) -> dict[str, Tensor]:
         """The net's raw output [b, k, *space] per target: logits, or standardised values."""
@@ -119,6 +125,12 @@ class DensePrediction(Task):
 
     def _split(self, output: Tensor) -> dict[str, Tensor]:
         channels = [target.channels for target in self.targets]
+        if (output.ndim == 2) != self.of_samples:
+            wanted = "once for a sample" if self.of_samples else "for every pixel"
+            raise ConfigError(
+                f"the net answers with a tensor of shape {list(output.shape)}, and target '{self.targets[0].name}' is "
+                f"known {wanted}; choose model={'classifier' if self.of_samples else 'unet'}, or another such net."
+            )
         if output.shape[1] != sum(channels):
             raise ConfigError(f"the net has {output.shape[1]} output channels; the targets need {sum(channels)}.")
         parts = zip(self.targets, output.split(channels, dim=1), strict=True)
@@ -141,9 +153,13 @@ class DensePrediction(Task):
     def _scale(self, number: int) -> Scale:
         return Scale(self.targets[number], self.out_mean[number], self.out_std[number])
 
+    def _area(self, batch: Mapping[str, Any]) -> Tensor | None:
+        """The weight of each pixel; a sample counts 1."""
+        return batch[AREA] if self.area_weighted and not self.of_samples else None
+
     def loss_of(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
         """The loss of each trained target, and the weight [targets] of the pixels that each is a mean over."""
-        area = batch[AREA] if self.area_weighted else None
+        area = self._area(batch)
         losses, masses = {}, []
         for number, target in enumerate(self.targets):
             if target.name not in self.objectives:
@@ -203,7 +219,7 @@ class DensePrediction(Task):
         n_groups: int = 1,
     ) -> dict[str, Sums]:  # fmt: skip
         """The sums (see `objectives.sums`) of each target that the batch has, from what `predict` returns."""
-        area = batch[AREA] if self.area_weighted else None
+        area = self._area(batch)
         return {
             target.name: target_sums(
                 target,
@@ -266,6 +282,17 @@ class DensePrediction(Task):
             "ema_decay": self.ema_decay,
             "cell_pool": self.cell_pool,
         }
+
+
+def check_alike(targets: Sequence[Target]) -> None:
+    """Raise a ConfigError where some targets are known per pixel and others per sample."""
+    of_samples = [target.name for target in targets if target.is_of_sample]
+    of_pixels = [target.name for target in targets if not target.is_of_sample]
+    if of_samples and of_pixels:
+        raise ConfigError(
+            f"target '{of_samples[0]}' is known once per sample and '{of_pixels[0]}' per pixel, and a net predicts one "
+            "or the other; name those of one kind in data.targets."
+        )
 
 
 @torch.no_grad()
