@@ -19,8 +19,11 @@ IGNORE = 255
 # integers, float32 values; 0 where unknown), `valid` {name: [b, *space] bool}, `area` [b, *space] float32 (pixel area
 # in steradians), `index` [b] int64 (row in the store; -1 for a padding sample, which is valid nowhere). Of a target
 # known per sample, `targets` and `valid` are [b].
+# A batch of a pretraining has `views`, a list of dicts of `x` [b, c, h, w], `seen` [b, h, w] and `kept` [b, c] (False:
+# the view does not show this band).
 # A training batch may also have `draws`, numpy arrays: what its augmentation still has to do (see `data.light`).
 X, SEEN, TARGETS, VALID, AREA, INDEX, DRAWS = "x", "seen", "targets", "valid", "area", "index", "draws"
+VIEWS, KEPT = "views", "kept"
 
 BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "direction", "other"]
 TargetKind = Literal["classes", "binary", "height", "depth", "image"]

@@ -126,11 +126,15 @@ class DataModule(LightningDataModule):
                 )  # fmt: skip
             else:
                 sampler = EvalBatchSampler(samples, self.eval_batch_size, rank=rank, world=world)
-            reader = self._reader(part, self.augment if training else None)
+            reader = self._batch_reader(part, training)
             self._loaders[key] = Loader(
                 reader, sampler, num_workers=self.num_workers, pin_memory=torch.cuda.is_available()
             )
         return self._loaders[key]
+
+    def _batch_reader(self, part: Part, training: bool) -> BatchReader:
+        """What makes the batches of a part."""
+        return self._reader(part, self.augment if training else None)
 
     def _class_pixels(self) -> Int64[np.ndarray, "n classes"] | None:
         if not self.balance:

@@ -15,8 +15,15 @@ from graticule.errors import CheckpointError, ConfigError
 from graticule.files import whole_folder
 from graticule.models.classifier import features_of, make_backbone
 from graticule.models.layers import Image
-from graticule.models.pretrained import BACKBONE_FORMAT, DESCRIPTION, TENSORS, exported_weights, load_into, read_backbone
-from graticule.models.pretrained import read_weights as read_file
+from graticule.models.pretrained import (
+    BACKBONE_FORMAT,
+    DESCRIPTION,
+    TENSORS,
+    exported_weights,
+    load_into,
+    read_backbone,
+    read_weights,
+)
 from graticule.schema import Band, band_to_dict
 
 
@@ -55,7 +62,7 @@ class Backbone(nn.Module):
         self.begun = encoder_weights is not None
         if encoder_weights is not None:
             path = Path(encoder_weights)
-            state = exported_weights(path, encoder, in_channels) if path.is_dir() else read_file(path)
+            state = exported_weights(path, encoder, in_channels) if path.is_dir() else read_weights(path)
             load_into(self.encoder, state, encoder_weights)
 
     def forward(self, x: Image) -> Float[Tensor, "b d"]:
@@ -109,11 +116,14 @@ def load_backbone(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     told, state = read_backbone(folder)
     if not timm.is_model(told["encoder"]):
-        raise CheckpointError(f"{folder} holds a '{told['encoder']}', which this timm lacks; install the timm it names.")
+        name = told["encoder"]
+        raise CheckpointError(f"{folder} holds a '{name}', which this timm lacks; install the timm that it names.")
     made = make_backbone(told["encoder"], len(told["bands"]), options=told["options"])
     try:
         made.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder} does not hold the weights that it describes ({reason}); export it again.") from error
+        raise CheckpointError(
+            f"{folder} does not hold the weights that it describes ({reason}); export it again."
+        ) from error
     return made.eval(), told

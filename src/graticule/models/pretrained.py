@@ -209,7 +209,6 @@ _NETWORK_MODULES = {"urllib", "urllib3", "requests", "huggingface_hub", "socket"
 
 def _best_naming(weights: State, expected: set[str]) -> State:
     """The weights renamed by taking one prefix off and putting another on, as fits the most expected names."""
-
     # Where timm hands out the levels of a model, it takes "stages_0" for the name of "stages.0".
     flat = {name.replace(".", "_"): name for name in expected}
 

@@ -28,9 +28,9 @@ class SMP(nn.Module):
         architecture: unet, unetplusplus, manet, linknet, fpn, pspnet, deeplabv3, deeplabv3plus, pan, upernet,
             segformer or dpt, in upper or lower case.
         encoder: of segmentation_models_pytorch (resnet34, mit_b0 ...) or `tu-` and the name of a timm model.
-        encoder_weights: None; the name of weights on the hub ("imagenet"); "package:efficientnet_lite0"; the folder of a
-            backbone that a pretraining exported; or the path of a .safetensors or .pth file with the encoder's (or the
-            whole net's) tensors.
+        encoder_weights: None; the name of weights on the hub ("imagenet"); "package:efficientnet_lite0"; the folder of
+            a backbone that a pretraining exported; or the path of a .safetensors or .pth file with the encoder's (or
+            the whole net's) tensors.
         options: further arguments of the architecture, such as {"decoder_channels": [128, 64, 32, 16, 8]}; of the
             encoder too where it is a timm model.
 

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from graticule.errors import ConfigError
 from graticule.schema import Band
 
@@ -38,3 +42,23 @@ def scale_and_shift(bands: Sequence[Band], how: Normalisation) -> tuple[list[flo
     scale = [band.scale / width for band, width in zip(bands, spread, strict=True)]
     shift = [(band.offset - low) / width for band, low, width in zip(bands, origin, spread, strict=True)]
     return scale, shift, empty
+
+
+def normalised(
+    x: Tensor, seen: Bool[Tensor, "b *space"] | None, how: Normalisation, scale: Tensor, shift: Tensor, empty: Tensor
+) -> Float[Tensor, "b c *space"]:
+    """Stored values [b, c, *space] of any type as a net sees them; `empty` where nothing was seen.
+
+    Args:
+        x: stored values.
+        seen: where there is input; None everywhere.
+        how: the values are clipped to 0..1 where they are scaled by range.
+        scale: [c], with `shift` and `empty` as `scale_and_shift` gives them.
+        shift: [c].
+        empty: [c].
+    """
+    axes = (-1, *[1] * (x.ndim - 2))
+    normal = x.float() * scale.view(axes) + shift.view(axes)
+    if how == "range":
+        normal = normal.clamp(0, 1)
+    return normal if seen is None else torch.where(seen[:, None], normal, empty.view(axes))
