@@ -103,7 +103,8 @@ def _entry(raw: Any, where: str, part: str, base: Path) -> Entry:
     unknown = [str(key) for key in raw if key not in {"x", *TASKS, *_WORDS}]
     if unknown:
         raise SourceError(f"{where} has '{unknown[0]}'; {nearest(unknown[0], {'x', *TASKS, *_WORDS})}")
-    files = {TASKS.get(key, key): base / expanded(str(value), where) for key, value in raw.items() if key not in _WORDS}
+    paths = {str(key): str(value) for key, value in raw.items() if key not in _WORDS}
+    files = {TASKS.get(key, key): base / expanded(value, where) for key, value in paths.items()}
     name = Path(expanded(raw["x"], where)).with_suffix("").as_posix().lstrip("/")
     return Entry(name, part, files, str(raw.get("parent", name)), str(raw.get("region", "all")))
 

@@ -1,6 +1,7 @@
 """How a photograph looks: the light, the air and the camera, drawn for each photograph of a domain."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator, Philox
@@ -46,7 +47,7 @@ class Look:
     exposure: float = 1.0
     warmth: float = 1.0
     saturation: float = 1.0
-    pattern: int = field(default=0)
+    pattern: int = 0
 
 
 def simulated_look(seed: int, number: int) -> Look:
@@ -59,7 +60,7 @@ def photographed_look(seed: int, number: int) -> Look:
     """That of a photograph: any weather from overcast to low sun, hazy air, worn surfaces, a camera with faults."""
     rng = Generator(Philox(key=[seed, _LOOK], counter=[0, 0, 1, number]))
     weather = rng.choice(["overcast", "fair", "evening"], p=[0.4, 0.4, 0.2])
-    common = {
+    common: dict[str, Any] = {
         "haze": float(rng.uniform(70, 260)), "grain": float(rng.uniform(0.9, 1.3)),
         "blur": float(rng.uniform(0.35, 0.6)), "noise": float(rng.uniform(1.5, 4.0)),
         "vignette": float(rng.uniform(0.1, 0.35)), "saturation": float(rng.uniform(0.75, 1.0)),

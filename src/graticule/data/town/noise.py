@@ -10,7 +10,7 @@ _SIDE = 512
 _NOISE = 112
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _tile(number: int, slope: float) -> Float32[np.ndarray, "side side"]:
     """Mean 0, deviation 1; its power falls with the frequency to the power of `slope`."""
     white = Generator(Philox(key=[number, _NOISE])).standard_normal((_SIDE, _SIDE))

@@ -139,19 +139,20 @@ def _developed(colour: np.ndarray, hits: Hits, look: Look, seed: int, number: in
         edge |= np.pad(differs, [(0, 1) if a == axis else (0, 0) for a in (0, 1)])
         edge |= np.pad(differs, [(1, 0) if a == axis else (0, 0) for a in (0, 1)])
     # Where two things meet in a pixel it shows some of both.
+    colour = colour.astype(np.float32)
     colour = np.where(edge[..., None], 0.5 * colour + 0.5 * uniform_filter(colour, (3, 3, 1)), colour)
     if look.blur:
         colour = gaussian_filter(colour, (look.blur, look.blur, 0))
     rng = Generator(Philox(key=[seed, _SENSOR], counter=[0, 0, 0, number]))
     height, width = colour.shape[:2]
     off = np.hypot((np.arange(height) / height - 0.5)[:, None], (np.arange(width) / width - 0.5)[None]) / 0.71
-    balance = np.array([look.warmth, 1.0, 1 / look.warmth])
-    colour = colour * look.exposure * (1 - look.vignette * off**2)[..., None] * balance
-    grey = colour @ np.array([0.2126, 0.7152, 0.0722])
+    balance = np.array([look.warmth, 1.0, 1 / look.warmth], np.float32)
+    colour = colour * (look.exposure * (1 - look.vignette * off**2)).astype(np.float32)[..., None] * balance
+    grey = colour @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     colour = np.clip(grey[..., None] + look.saturation * (colour - grey[..., None]), 0, None)
     # A shoulder keeps the sky from burning out.
     tone = np.where(colour < 0.6, colour, 0.6 + 0.4 * np.tanh((colour - 0.6) / 0.4))
     shown = 255 * np.clip(tone, 0, 1) ** (1 / 2.2)
     if look.noise:
-        shown = shown + rng.normal(0, look.noise, shown.shape).astype(np.float32)
+        shown = shown + np.float32(look.noise) * rng.standard_normal(shown.shape, np.float32)
     return np.clip(np.rint(shown), 0, 255).astype(np.uint8)

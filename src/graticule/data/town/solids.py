@@ -12,12 +12,16 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16
 
 from graticule.grids import CameraGrid
+from graticule.grids.rotation import matrix
 
 SKY_METRES = 1000.0
 """Depth of the sky."""
 
 _NEAR = 0.3
 """Metres; what reaches nearer to the camera is looked for in the whole picture."""
+
+_SHADOWS = 60.0
+"""Metres ahead; shadows of what stands farther are a pixel high."""
 
 GROUND, SKY = -1, -2
 """In `Hits.solid`: the ground, or nothing."""
@@ -139,16 +143,18 @@ def trace(
         np.full(rays.shape[:2], SKY_METRES, np.float32), np.full(rays.shape[:2], SKY, np.int16),
         np.zeros(rays.shape, np.float32),
     )  # fmt: skip
-    start = np.array(origin)
+    start, corners = np.array(origin), np.array([solid.corners for solid in solids])
     if mirror is None:
         _meet_ground(ground, start, rays, hits)
     else:
-        start, rays = start * (1, 1, -1) + (0, 0, 2 * mirror), rays * np.array((1, 1, -1), np.float32)
-    for number, solid in enumerate(solids):
-        corners = solid.corners if mirror is None else solid.corners * (1, 1, -1) + (0, 0, 2 * mirror)
-        part = _window(camera, corners - np.array(origin))
-        if part is not None and (mirror is None or solid.high[2] > mirror):
-            _meet(solid, number, start, rays, hits, part, -np.inf if mirror is None else mirror)
+        turn, lift = np.array((1, 1, -1)), np.array((0, 0, 2 * mirror))
+        start, rays, corners = start * turn + lift, rays * turn.astype(np.float32), corners * turn + lift
+    windows, nearest = _windows(camera, corners - np.array(origin))
+    for number in np.argsort(nearest):
+        part, solid = windows[number], solids[number]
+        # What comes first hides what is behind it.
+        if part is not None and nearest[number] < hits.depth[part].max() and solid.high[2] > (mirror or -np.inf):
+            _meet(solid, int(number), start, rays, hits, part, -np.inf if mirror is None else mirror)
     return hits
 
 
@@ -174,11 +180,12 @@ def shade(
         sun: the direction to it.
     """
     shaded = np.zeros(where.shape, np.bool_)
+    solids = [solid for solid in solids if solid.low[0] < _SHADOWS]
     toward = np.asarray(sun, np.float32)
-    for solid in solids:
-        corners = solid.corners
-        cast = corners - corners[:, 2:] / sun[2] * np.array(sun)
-        part = _window(camera, np.concatenate([corners, cast]) - np.array(origin))
+    corners = np.array([solid.corners for solid in solids])
+    cast = corners - corners[..., 2:] / sun[2] * toward
+    windows, _ = _windows(camera, np.concatenate([corners, cast], axis=1) - np.array(origin))
+    for solid, part in zip(solids, windows, strict=True):
         if part is None:
             continue
         rows, columns = np.nonzero(where[part] & ~shaded[part])
@@ -190,18 +197,31 @@ def shade(
     return shaded
 
 
-def _window(camera: CameraGrid, corners: np.ndarray) -> tuple[slice, slice] | None:
-    """The rows and columns that a convex thing may appear in, by corners round it; None if it is not in sight."""
-    axis = camera.unproject(np.array(camera.centre[0]), np.array(camera.centre[1]))
+def _windows(
+    camera: CameraGrid, corners: Float64[np.ndarray, "solids corners 3"]
+) -> tuple[list[tuple[slice, slice] | None], Float64[np.ndarray, " solids"]]:  # fmt: skip
+    """The rows and columns that solids may appear in, by corners round them (None out of sight), and the least depth.
+
+    Those that reach behind the camera may appear anywhere.
+    """
+    right, down, axis = matrix(camera.rotation).T
     ahead = corners @ axis
-    if (ahead < _NEAR).all():
-        return None
-    if (ahead < _NEAR).any():
-        return slice(0, camera.height), slice(0, camera.width)
-    column, row = camera.project(corners / np.linalg.norm(corners, axis=1, keepdims=True))
-    top, bottom = max(int(row.min() - 1), 0), min(int(row.max() + 2), camera.height)
-    left, right = max(int(column.min() - 1), 0), min(int(column.max() + 2), camera.width)
-    return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
+    safe = np.maximum(ahead, _NEAR)
+    focal = camera.lens.coefficients[0]
+    column = camera.centre[0] + focal * (corners @ right) / safe
+    row = camera.centre[1] + focal * (corners @ down) / safe
+    behind = (ahead < _NEAR).any(axis=1)
+    low = np.stack([row.min(1) - 1, column.min(1) - 1], axis=1)
+    high = np.stack([row.max(1) + 2, column.max(1) + 2], axis=1)
+    low[behind], high[behind] = 0, np.inf
+    first = np.clip(low, 0, camera.shape).astype(np.int64)
+    last = np.clip(high, 0, camera.shape).astype(np.int64)
+    there = (ahead >= _NEAR).any(axis=1) & (first < last).all(axis=1)
+    windows = [
+        (slice(int(top), int(bottom)), slice(int(left), int(right))) if seen else None
+        for (top, left), (bottom, right), seen in zip(first, last, there, strict=True)
+    ]
+    return windows, ahead.min(axis=1)
 
 
 def _meet_ground(ground: Profile, start: np.ndarray, rays: np.ndarray, hits: Hits) -> None:
@@ -252,24 +272,26 @@ def _meeting(solid: Solid, start: np.ndarray, rays: np.ndarray) -> tuple[np.ndar
         root = np.sqrt(np.maximum(b * b - a * c, 0))
         miss = b * b < a * c
         return np.where(miss, np.inf, (-b - root) / a), np.where(miss, -np.inf, (-b + root) / a), None
-    enter = leave = face = None
-    for number, (normal, offset) in enumerate(zip(solid.normals, solid.offsets, strict=True)):
-        toward = rays @ normal.astype(np.float32)
-        gap = offset - start @ normal
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cross = gap / toward
-        # A ray along a face is between it and the opposite one, or never.
-        goes_in = np.where(toward < 0, cross, np.where((toward == 0) & (gap < 0), np.inf, -np.inf))
-        goes_out = np.where(toward > 0, cross, np.inf)
-        if enter is None or leave is None or face is None:
-            enter, leave, face = goes_in, goes_out, np.zeros(goes_in.shape, np.uint8)
-        else:
-            later = goes_in > enter
-            enter, leave = np.where(later, goes_in, enter), np.minimum(leave, goes_out)
-            face[later] = number
-    assert enter is not None
-    assert leave is not None
-    return enter, leave, face
+    # Faces first: numpy reduces a first axis many times faster than a short last one.
+    normals = solid.normals.astype(np.float32)
+    # Of one point and many rays, or of many points and one ray.
+    dims = max(start.ndim, rays.ndim)
+    toward = _along(normals, rays, dims)
+    gap = solid.offsets.astype(np.float32).reshape(-1, *[1] * (dims - 1)) - _along(normals, start, dims)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cross = gap / toward
+    # A ray along a face is between it and the opposite one, or never.
+    goes_in = np.where(toward < 0, cross, np.float32(-np.inf))
+    if (toward == 0).any():
+        goes_in = np.where((toward == 0) & (gap < 0), np.float32(np.inf), goes_in)
+    goes_out = np.where(toward > 0, cross, np.float32(np.inf))
+    return goes_in.max(axis=0), goes_out.min(axis=0), goes_in.argmax(axis=0)
+
+
+def _along(normals: np.ndarray, vectors: np.ndarray, dims: int) -> np.ndarray:
+    """How far vectors [*n, 3] go along each normal, [faces, *n]; those of one vector with as many axes."""
+    found = np.tensordot(normals, vectors.astype(np.float32), (1, -1))
+    return found.reshape(*found.shape, *[1] * (dims - found.ndim))
 
 
 def _is_leaf(solid: Solid, points: np.ndarray, rays: np.ndarray) -> Bool[np.ndarray, " n"]:
