@@ -37,6 +37,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     if name == "render":
         _add_rendering(parser)
         return parser
+    if name == "probe":
+        _add_probing(parser)
+        return parser
     if name == "profile":
         parser.add_argument("what", choices=("data", "model"), help="what to measure")
     if name in ("prepare", "profile", "train", "crossval", "tune"):
@@ -72,6 +75,14 @@ def parser_of(name: str) -> argparse.ArgumentParser:
         "--trust", action="append", default=[], metavar="PACKAGE", help="let configurations name code of this package"
     )
     return parser
+
+
+def _add_probing(parser: argparse.ArgumentParser) -> None:
+    told = "folder of an exported backbone or of a run, a timm model, or random:MODEL"
+    parser.add_argument("net", nargs="?", metavar="NET", help=told)
+    parser.add_argument("words", nargs="*", metavar="STORE", help="folders of stores; and key=value")
+    told = "let configurations name code of this package"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=told)
 
 
 def _add_config(parser: argparse.ArgumentParser, told: str) -> None:
@@ -114,7 +125,9 @@ def _add_generating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=int, default=24, metavar="N", help="of slumps: scenes of each sensor (24)")
     parser.add_argument("--regions", type=int, default=4, metavar="N", help="of slumps: regions, up to six (4)")
     parser.add_argument("--tiles", type=int, default=6, metavar="N", help="tiles of 180 MB each (6)")
-    told = "of photographs height x width (966x1280; streets 256x256); of images of tiles their side (800, as published)"
+    told = (
+        "of photographs height x width (966x1280; streets 256x256); of images of tiles their side (800, as published)"
+    )
     parser.add_argument("--size", metavar="PIXELS", help=told)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (0)")
 

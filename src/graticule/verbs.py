@@ -82,6 +82,20 @@ examples:
   graticule profile model model=unet 'profile.shape=[13,256,256]' profile.outputs=10
   graticule profile model model=heal_swin 'profile.shape=[3,524288]' 'profile.base_pixels=[0,1,2,3,4,5,6,7]'""",
     ),
+    "probe": Verb(
+        "measure how good a net's features are, beside a random start",
+        "graticule probe NET STORE [STORE ...] [key=value ...]",
+        """Leaves the net as it is, and tells from its features the classes of a store's samples: by their 5 and 20
+nearest neighbours, and by a linear layer (L-BFGS, C chosen in validation), with 1, 5, 10 and 100 per cent of the
+labels, over several draws, with intervals. The class of a window is that of most of its labelled pixels.
+A table is shown; probe.json and probe.png are written to a new folder of OUTPUT/_probes, the last line printed.
+
+examples:
+  graticule probe runs/_runs/mossy-fjord-27-ab12cd34/backbone stores/land
+  graticule probe RUN stores/land stores/earth              the encoder of any run that has one
+  graticule probe random:resnet18 stores/land 'probe.shares=[0.1,1]' probe.seeds=3
+  graticule probe resnet50 stores/land probe.size=224       with timm's published weights""",
+    ),
     "crossval": Verb(
         "train on every fold with several seeds, and score",
         "graticule crossval [key=value ...]",

@@ -141,6 +141,25 @@ class PredictConfig(Section):
         return names[self.quality_level] if isinstance(self.quality_level, str) else self.quality_level
 
 
+class ProbeConfig(Section):
+    """What `graticule probe` measures of a net's features."""
+
+    name: str | None = None
+    """First part of the name of the probe's folder; that of the net if null."""
+    target: str | None = None
+    """The target whose classes are probed; the first of classes if null."""
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)] = [0.01, 0.05, 0.1, 1.0]
+    """Shares of the training labels."""
+    seeds: Positive = 5
+    """Draws of each share, and random starts."""
+    cs: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0]
+    """The values of C tried for the linear layer; that which is best in validation counts."""
+    size: Positive | None = None
+    """Side in pixels that samples are resized to; as they are if null."""
+    baseline: bool = True
+    """Probe a random start of the same architecture beside it."""
+
+
 class CrossvalConfig(Section):
     """A cross-validation: runs over folds and seeds, and their score."""
 
