@@ -23,7 +23,16 @@ BANDS = (Band("red", scale=2.0, offset=-10.0), Band("height", kind="elevation"))
 
 
 def drawn(count=1, **told):
-    still = {"element": 0, "brightness": 1.0, "contrast": 1.0, "blur": 1, "noise": 0.0, "levels": 0, "seed": 7}
+    still = {
+        "element": 0,
+        "brightness": 1.0,
+        "contrast": 1.0,
+        "saturation": 1.0,
+        "blur": 1,
+        "noise": 0.0,
+        "levels": 0,
+        "seed": 7,
+    }
     return {name: np.array([value] * count) for name, value in (still | told).items()}
 
 

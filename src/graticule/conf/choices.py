@@ -100,6 +100,8 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
                     "rotate": False,
                     "brightness": 0.0,
                     "contrast": 0.0,
+                    "saturation": 0.0,
+                    "zoom": 0.0,
                     "blur": 0,
                     "noise": 0.0,
                     "posterize": 0,

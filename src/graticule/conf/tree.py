@@ -71,6 +71,10 @@ class AugmentConfig(Section):
     """Largest relative change of the brightness of optical bands."""
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest relative change of the contrast of optical bands."""
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest relative change of the saturation of red, green and blue."""
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Take the crop, or the window, up to this much smaller, and resize it."""
     blur: Annotated[int, Field(ge=0, le=31)] = 0
     """Blur half of the samples' optical bands over squares of 3, 5, ... up to so many pixels; 0 blurs none."""
     noise: Annotated[float, Field(ge=0, lt=1)] = 0.0

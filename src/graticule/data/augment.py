@@ -33,6 +33,7 @@ class Placement:
         width: likewise.
         element: which symmetry, see `turn`.
         nested: whether the last axis of an array is the cells of a HEALPix window; else the last two are a raster.
+        side: rows and columns that the crop is resized to before it is turned; None leaves it as it is.
     """
 
     row: int
@@ -41,15 +42,39 @@ class Placement:
     width: int
     element: int
     nested: bool = False
+    side: tuple[int, int] | None = None
 
-    def take(self, values: Shaped[np.ndarray, "..."], out: Shaped[np.ndarray, "..."]) -> None:
-        """Write the placed pixels of `values` [..., *space] to `out` [..., *placed space]."""
+    def take(self, values: Shaped[np.ndarray, "..."], out: Shaped[np.ndarray, "..."], *, smooth: bool = False) -> None:
+        """Write the placed pixels of `values` [..., *space] to `out` [..., *placed space].
+
+        Where they are resized, each is the nearest one, or with `smooth` bilinear between four.
+        """
         rows, columns = slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
         if self.nested:
             square = turn(morton(isqrt(values.shape[-1]))[rows, columns], self.element)
             np.copyto(out, values[..., square.reshape(-1)[morton_inverse(self.height)]])
+        elif self.side is not None:
+            np.copyto(out, turn(resized(values[..., rows, columns], self.side, smooth=smooth), self.element))
         else:
             np.copyto(out, turn(values[..., rows, columns], self.element))
+
+
+def resized(
+    values: Shaped[np.ndarray, "*more h w"], side: tuple[int, int], *, smooth: bool
+) -> Shaped[np.ndarray, "*more h2 w2"]:  # fmt: skip
+    """An array with other rows and columns: of the nearest pixels, or bilinear, rounded where they are integers."""
+    places = [(np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(side, values.shape[-2:], strict=True)]
+    if not smooth:
+        rows, columns = (np.rint(place).astype(np.int64) for place in places)
+        return values[..., rows[:, None], columns]
+    found = values.astype(np.float32)
+    for axis, place in zip((-2, -1), places, strict=True):
+        first = np.floor(place).astype(np.int64)
+        share = (place - first).astype(np.float32)
+        share = share[:, None] if axis == -2 else share
+        low, high = (np.take(found, index.clip(0, values.shape[axis] - 1), axis) for index in (first, first + 1))
+        found = low * (1 - share) + high * share
+    return np.rint(found).astype(values.dtype) if values.dtype.kind in "iu" else found.astype(values.dtype)
 
 
 @dataclass(frozen=True)
@@ -66,10 +91,13 @@ class Augment:
         vertical_flip: half are mirrored top to bottom.
         rotate: turn by 0 to 3 quarters. With a flip, that is `d4`.
         crop: side of a random crop in pixels, a power of two on HEALPix; None keeps the window.
+        zoom: the crop, or the window, is taken from 1 - zoom to 1 times as large and resized; rasters only.
         balance: above 0, centre the crop on a pixel of a class, drawn in proportion to its pixels in the sample to the
             power of 1 - balance; a crop that would reach outside is shifted inside.
         brightness: optical bands are multiplied by a factor from 1 - brightness to 1 + brightness (physical values).
         contrast: their distances from the sample's mean are multiplied by a factor from 1 - contrast to 1 + contrast.
+        saturation: distances of red, green and blue from their grey are multiplied by a factor from 1 - saturation to
+            1 + saturation.
         blur: half of the samples become means over squares of 3, 5, ... up to this many pixels; 0 blurs none.
         noise: half are multiplied by a factor from 1 - noise to 1 + noise, another for each value.
         posterize: half are rounded to 2 to the power of this many levels; 0 rounds none.
@@ -86,9 +114,11 @@ class Augment:
     blur: int = 0
     noise: float = 0.0
     posterize: int = 0
+    zoom: float = 0.0
+    saturation: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "noise"):
+        for name in ("brightness", "contrast", "noise", "zoom", "saturation"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ConfigError(f"data.augment.{name} is {value}; it must be at least 0 and less than 1.")
@@ -96,12 +126,12 @@ class Augment:
     @property
     def changes_light(self) -> bool:
         """Whether the values of optical bands change."""
-        return any((self.brightness, self.contrast, self.blur >= 3, self.noise, self.posterize))
+        return any((self.brightness, self.contrast, self.saturation, self.blur >= 3, self.noise, self.posterize))
 
     @property
     def moves(self) -> bool:
         """Whether pixels change place."""
-        return len(self.elements) > 1 or self.crop is not None
+        return len(self.elements) > 1 or self.crop is not None or self.zoom > 0
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -124,6 +154,10 @@ class Augment:
         height, width = (isqrt(space[0]), isqrt(space[0])) if len(space) == 1 else space
         if len(space) == 1 and (self.moves or self.blur) and (height * width != space[0] or height & (height - 1)):
             raise ConfigError(f"a window of {space[0]} cells is no square of a power of two; turn data.augment off.")
+        if len(space) == 1 and self.zoom:
+            raise ConfigError(
+                "data.augment.zoom resizes rasters, and these samples are cells of a sphere; set it to 0."
+            )
         if self.crop is None:
             return space
         if not 1 <= self.crop <= min(height, width):
@@ -143,25 +177,30 @@ class Augment:
             labels: classes of the sample, 255 where there is none or where it is not valid; for `balance`.
         """
         height, width = (isqrt(space[0]), isqrt(space[0])) if len(space) == 1 else space
-        # Always the same number of draws in the same order, so that one option does not change the meaning of another.
+        # Always the same number of draws in the same order, so that one option does not change the meaning of another;
+        # but for the zoom, which came later.
         where, elements = rng.random(4), rng.integers(8)
-        row, column = self._corner(where, (height, width), space, labels)
         side = (self.crop, self.crop) if self.crop else (height, width)
+        share = 1 - self.zoom * rng.random() if self.zoom else 1.0
+        taken = (max(round(side[0] * share), 1), max(round(side[1] * share), 1))
+        row, column = self._corner(where, (height, width), taken, space, labels)
         element = self.elements[int(elements) % len(self.elements)]
         if side[0] != side[1]:
             element -= element % 2
-        return Placement(row, column, *side, element, nested=len(space) == 1)
+        nested = len(space) == 1
+        return Placement(row, column, *taken, element, nested=nested, side=side if taken != side else None)
 
     def draw_light(self, rng: np.random.Generator) -> dict[str, float]:
         """Draw what happens to the light of a sample: `light.Draws` without `element`.
 
         Half of the samples are left unblurred, half without noise, half with all levels.
         """
-        draws = rng.random(6)
+        draws = rng.random(7)
         sides = range(3, self.blur + 1, 2)
         return {
             "brightness": 1 + (2 * draws[0] - 1) * self.brightness,
             "contrast": 1 + (2 * draws[1] - 1) * self.contrast,
+            "saturation": 1 + (2 * draws[6] - 1) * self.saturation,
             "blur": sides[int((2 * draws[2] - 1) * len(sides))] if sides and draws[2] >= 0.5 else 1,
             "noise": self.noise if draws[3] < 0.5 else 0.0,
             "levels": 2**self.posterize if self.posterize and draws[4] < 0.5 else 0,
@@ -169,12 +208,13 @@ class Augment:
         }
 
     def _corner(
-        self, where: np.ndarray, size: tuple[int, int], space: tuple[int, ...], labels: np.ndarray | None
-    ) -> tuple[int, int]:
-        """Row and column of the crop's first pixel."""
-        if self.crop is None:
+        self, where: np.ndarray, size: tuple[int, int], taken: tuple[int, int], space: tuple[int, ...],
+        labels: np.ndarray | None,
+    ) -> tuple[int, int]:  # fmt: skip
+        """Row and column of the first pixel that is taken."""
+        if taken == size:
             return 0, 0
-        room = size[0] - self.crop, size[1] - self.crop
+        room = size[0] - taken[0], size[1] - taken[1]
         known = labels[labels != IGNORE] if self.balance and labels is not None else np.empty(0, dtype=np.uint8)
         if labels is None or not len(known):
             return int(where[0] * (room[0] + 1)), int(where[1] * (room[1] + 1))
@@ -186,5 +226,5 @@ class Augment:
         if len(space) == 1:
             pixel = morton_inverse(size[0])[pixel]
         row, column = divmod(int(pixel), size[1])
-        half = self.crop // 2
-        return min(max(row - half, 0), room[0]), min(max(column - half, 0), room[1])
+        top, left = row - taken[0] // 2, column - taken[1] // 2
+        return min(max(top, 0), room[0]), min(max(left, 0), room[1])

@@ -18,8 +18,11 @@ from graticule.grids.windows import morton, morton_inverse
 from graticule.schema import Band
 
 Draws = dict[str, np.ndarray]
-"""For each sample [b]: `element` (which symmetry of the square), `brightness`, `contrast` (factors), `blur` (side of
-the square in pixels), `noise` (largest relative change), `levels` (0: as they are), `seed` (of the noise)."""
+"""For each sample [b]: `element` (which symmetry of the square), `brightness`, `contrast` and `saturation` (factors),
+`blur` (side of the square in pixels), `noise` (largest relative change), `levels` (0: as they are), `seed` (of the
+noise)."""
+
+_LUMA = {"red": 0.299, "green": 0.587, "blue": 0.114}
 
 _PARTS = {"_east": "_north", "_sin": "_cos"}
 """Ends of the names of a direction's two bands: its components to the east and to the north."""
@@ -54,8 +57,8 @@ def relight(
 ) -> Float32[Tensor, "b c *space"]:
     """The batch with its light changed and its directions turned.
 
-    Optical bands only are, in this order, blurred, changed in contrast and brightness, made noisy, and given fewer
-    levels.
+    Optical bands only are, in this order, blurred, changed in contrast, saturation (red, green and blue) and
+    brightness, made noisy, and given fewer levels.
 
     Args:
         x: stored values [b, c, *space] of any type; what comes back are stored values, too.
@@ -96,11 +99,40 @@ def _relit(values: Tensor, seen: Tensor, bands: Sequence[Band], draws: Draws) ->
         count = seen.sum(space, keepdim=True).clamp(min=1)
         mean = torch.where(seen, values, 0).sum(space, keepdim=True) / count
         values = mean + (values - mean) * _rows(draws["contrast"], values)
+    if (draws["saturation"] != 1).any():
+        values = _saturated(values, bands, draws)
     if (draws["brightness"] != 1).any():
         values = values * _rows(draws["brightness"], values)
     if draws["noise"].any():
         values = values * _noise(values, draws)
     return _with_levels(values, seen, bands, draws) if draws["levels"].any() else values
+
+
+def _saturated(values: Tensor, bands: Sequence[Band], draws: Draws) -> Tensor:
+    """Values whose red, green and blue are farther from or nearer to their grey (luma of ITU-R BT.601)."""
+    names = [band.name for band in bands]
+    places = [names.index(colour) for colour in _LUMA]
+    weights = _column(list(_LUMA.values()), values)
+    colours = values[:, places]
+    grey = (colours * weights).sum(1, keepdim=True)
+    return values.index_copy(
+        1, torch.tensor(places, device=values.device), grey + (colours - grey) * _rows(draws["saturation"], values)
+    )
+
+
+def check_colours(bands: Sequence[Band]) -> None:
+    """Refuse bands whose saturation cannot change.
+
+    Raises:
+        ConfigError: if red, green or blue is missing.
+    """
+    names = [band.name for band in bands if band.kind == "optical"]
+    missing = [colour for colour in _LUMA if colour not in names]
+    if missing:
+        raise ConfigError(
+            f"data.augment.saturation needs the optical bands red, green and blue, and there is no '{missing[0]}'; set "
+            "it to 0."
+        )
 
 
 def _rows(numbers: np.ndarray, like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from graticule.data.augment import Augment
-from graticule.data.light import Draws, direction_pairs
+from graticule.data.light import Draws, check_colours, direction_pairs
 from graticule.data.missing import may_miss, seen_pixels
 from graticule.data.sampler import BatchSampler, Entry, EvalBatchSampler, augmentation_generator
 from graticule.data.store import Store
@@ -62,6 +62,8 @@ class BatchReader:
         self.arrays = ["x", *(target.array for target in self.targets)]
         self.space = augment.space(store.space) if augment else store.space
         self.redraws = augment is not None and self._changes_values(augment)
+        # A value between one that is there and one that is missing would be neither.
+        self.blends = not may_miss(self.bands, store.dtype)
         kept = max(1, _KEPT_BYTES // (prod(store.space) * 5))
         self.mask, self.area = lru_cache(kept)(mask), lru_cache(kept)(self._area)
         self.inside = lru_cache(kept)(lambda index: inside(store, index))
@@ -78,6 +80,10 @@ class BatchReader:
 
     def _changes_values(self, augment: Augment) -> bool:
         """Whether something is left to do for `light.relight`."""
+        if augment.saturation:
+            check_colours(self.bands)
+        if augment.zoom and any(target.cell > 1 for target in self.targets):
+            raise ConfigError("data.augment.zoom would resize cells of labels (a target has cells); set it to 0.")
         turned = bool(direction_pairs(self.bands)) if len(augment.elements) > 1 else False
         if turned and len(self.store.space) == 1:
             raise ConfigError(
@@ -134,7 +140,7 @@ class BatchReader:
             placement = augment.draw(rng, self.store.space, fields[labels][place] if labels else None)
             for name, onto in moved.items():
                 if augment.moves:
-                    placement.take(fields[name][place], onto[place])
+                    placement.take(fields[name][place], onto[place], smooth=name == X and self.blends)
                 else:  # whole base pixels are no square that could be cut or turned
                     np.copyto(onto[place], fields[name][place])
             drawn.append({"element": placement.element, **augment.draw_light(rng)})
