@@ -134,6 +134,7 @@ ROOT = {
     "run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"},
     "prepare": {},
     "profile": {},
+    "probe": {},
     "evaluate": {},
     "predict": {},
     "crossval": {},

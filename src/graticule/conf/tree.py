@@ -9,7 +9,15 @@ from pydantic import AliasChoices, Field, model_validator
 
 from graticule.conf.kinds import TaskName
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
-from graticule.conf.verbs import CrossvalConfig, EvaluateConfig, PredictConfig, PrepareConfig, ProfileConfig, TuneConfig
+from graticule.conf.verbs import (
+    CrossvalConfig,
+    EvaluateConfig,
+    PredictConfig,
+    PrepareConfig,
+    ProbeConfig,
+    ProfileConfig,
+    TuneConfig,
+)
 from graticule.errors import nearest
 from graticule.schema import Scaling, Transform
 
@@ -205,6 +213,10 @@ class TaskConfig(Section):
     """Weigh each pixel by its area on the Earth in losses and validation metrics."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep a running mean of the weights with this decay, and validate and predict with it."""
+    freeze: list[str] = []
+    """Parts of the net that do not learn: names of its modules (`encoder`), or `encoder:K`, its stem and K blocks."""
+    freeze_epochs: Positive | None = None
+    """What is frozen learns from this epoch on, counted from 0; null: never."""
     cell_pool: Literal["mean", "max"] = "mean"
     """Where labels are known for cells of pixels: mean of the pixels' probabilities, or maximum of their logits."""
 
@@ -229,6 +241,8 @@ class OptimConfig(Section):
     """Optimiser and schedule."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor on the rate from each block of the encoder to the one before it, such as 0.75; null: all have one rate."""
     schedule: ScheduleConfig = ScheduleConfig()
 
 
@@ -345,6 +359,7 @@ class Config(Section):
     callbacks: CallbacksConfig = CallbacksConfig()
     prepare: PrepareConfig = PrepareConfig()
     profile: ProfileConfig = ProfileConfig()
+    probe: ProbeConfig = ProbeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     crossval: CrossvalConfig = CrossvalConfig()
