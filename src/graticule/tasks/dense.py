@@ -16,6 +16,7 @@ from graticule.tasks.cells import Pool, counted, pool_cells
 from graticule.tasks.normalisation import Normalisation, normalised, scale_and_shift
 from graticule.tasks.optimizers import check_optimizer, make_optimizer, make_schedule
 from graticule.tasks.ranks import sum_over_ranks, world_size
+from graticule.tasks.stages import Frozen, decayed_groups
 from graticule.tasks.task import VERSION, Task
 from graticule.tasks.terms import Scale, entries_of, terms_of
 
@@ -40,6 +41,9 @@ class DensePrediction(Task):
         normalisation: of the input, by statistics of the training samples or by the bands' valid ranges.
         compile_net: run the net through `torch.compile`.
         cell_pool: how the outputs of a cell's pixels become one, for targets known for cells (see `tasks.cells`).
+        layer_decay: factor on the learning rate from a block of the encoder to the one before it (see `tasks.stages`).
+        freeze: parts of the net that do not learn.
+        freeze_epochs: they do from this epoch on; None: never.
 
     Raises:
         ConfigError: if a loss, optimiser or schedule is unknown or does not fit.
@@ -57,11 +61,14 @@ class DensePrediction(Task):
         schedule: Mapping[str, Any] | None = None, area_weighted: bool = False, ema_decay: float | None = None,
         grid_kind: str = "raster", config: Mapping[str, Any] | None = None, compile_net: bool = False,
         normalisation: Normalisation = "statistics",
-        cell_pool: Pool = "mean",
+        cell_pool: Pool = "mean", layer_decay: float | None = None, freeze: Sequence[str] = (),
+        freeze_epochs: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(bands, targets, config=config, compile_net=compile_net)
         check_alike(self.targets)
         self.net = net
+        self.layer_decay, self.freeze_parts, self.freeze_epochs = layer_decay, tuple(freeze), freeze_epochs
+        self.frozen = Frozen(net, self.freeze_parts, freeze_epochs)
         self.losses = entries_of(losses, self.targets)
         self.objectives = {t.name: terms_of(t, self.losses[t.name]) for t in self.targets if t.name in self.losses}
         self.optimizer_options = dict(optimizer or {"name": "adamw", "lr": 1e-3})
@@ -252,13 +259,36 @@ class DensePrediction(Task):
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule over the planned steps."""
-        optimizer = make_optimizer([p for p in self.parameters() if p.requires_grad], self.optimizer_options)
+        optimizer = make_optimizer(self._learning(), self.optimizer_options)
         if self.planned is None:
             steps = int(self.trainer.estimated_stepping_batches)
             self.planned = (steps, max(1, steps // max(1, self.trainer.max_epochs or 1)))
         factor = make_schedule(self.schedule_options, *self.planned)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _learning(self) -> Sequence[Tensor] | Sequence[dict[str, Any]]:
+        """The parameters that learn, in groups where their rates differ."""
+        if self.layer_decay is None:
+            return [p for p in self.parameters() if p.requires_grad]
+        return decayed_groups(self.net, float(self.optimizer_options.get("lr", 1e-3)), self.layer_decay)
+
+    def train(self, mode: bool = True) -> "DensePrediction":
+        """Training or evaluation; what is frozen stays in evaluation."""
+        super().train(mode)
+        if mode and self.frozen.holds(self.current_epoch):
+            self.frozen.rest()
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """What was frozen until this epoch learns now."""
+        if self.freeze_parts:
+            self.train()
+
+    def on_after_backward(self) -> None:
+        """What is frozen for now forgets its gradients."""
+        if self.frozen.holds(self.current_epoch):
+            self.frozen.forget()
 
     def configure_model(self) -> None:
         """Compile the net in place, so that the names of its weights stay."""
@@ -281,6 +311,9 @@ class DensePrediction(Task):
             "area_weighted": self.area_weighted,
             "ema_decay": self.ema_decay,
             "cell_pool": self.cell_pool,
+            "layer_decay": self.layer_decay,
+            "freeze": list(self.freeze_parts),
+            "freeze_epochs": self.freeze_epochs,
         }
 
 

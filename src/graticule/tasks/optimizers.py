@@ -110,7 +110,7 @@ SCHEDULES: dict[str, Callable[..., float]] = {
 }
 
 
-def make_optimizer(parameters: Iterable[Tensor], options: Mapping[str, Any]) -> Optimizer:
+def make_optimizer(parameters: Iterable[Tensor] | Iterable[dict[str, Any]], options: Mapping[str, Any]) -> Optimizer:
     """The optimiser of that `name` with its other options.
 
     Raises:

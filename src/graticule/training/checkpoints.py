@@ -87,7 +87,8 @@ def load_task(path: Path | str, build_net: BuildNet) -> DensePrediction:
         net, bands, targets, losses=told["losses"], optimizer=told["optimizer"], schedule=told["schedule"],
         area_weighted=told["area_weighted"], ema_decay=told["ema_decay"], grid_kind=told["grid_kind"],
         config=told["config"], cell_pool=told.get("cell_pool", "mean"),
-        normalisation=told.get("normalisation", "statistics"),
+        normalisation=told.get("normalisation", "statistics"), layer_decay=told.get("layer_decay"),
+        freeze=told.get("freeze", ()), freeze_epochs=told.get("freeze_epochs"),
     )  # fmt: skip
     check_weights(task, content["state_dict"])
     task.load_state_dict(content["state_dict"])

@@ -67,6 +67,7 @@ def net_and_options(
     return net, {
         "losses": losses, "optimizer": optim["optimizer"], "schedule": optim["schedule"], "grid_kind": kind,
         "area_weighted": task["area_weighted"], "ema_decay": task["ema_decay"], "cell_pool": task["cell_pool"],
+        "layer_decay": optim["layer_decay"], "freeze": task["freeze"], "freeze_epochs": task["freeze_epochs"],
         "normalisation": task["normalisation"], "config": plain, "compile_net": config.trainer.compile,
     }  # fmt: skip
 
