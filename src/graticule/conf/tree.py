@@ -21,7 +21,9 @@ from graticule.conf.verbs import (
 from graticule.errors import nearest
 from graticule.schema import Scaling, Transform
 
-LossName = Literal["cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog", "gaussian"]
+LossName = Literal[
+    "cross_entropy", "focal", "dice", "lovasz", "l1", "l2", "huber", "silog", "gaussian", "sigm", "berhu"
+]  # fmt: skip
 OptimizerName = Literal["adamw", "adam", "extra_adam", "nadam", "radam", "rmsprop", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one_cycle", "exponential", "stepwise"]
 TrackerName = Literal["csv", "tensorboard", "wandb", "mlflow", "comet"]

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from graticule.errors import ConfigError, nearest
+from graticule.objectives.depth import berhu, sigm
 from graticule.schema import Target
 
 Output = Float[Tensor, "b k *space"]
@@ -189,7 +190,15 @@ def gaussian(values: Output, target: Values, valid: Valid, weight: Weight = None
 
 
 CLASS_LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "focal": focal, "dice": dice, "lovasz": lovasz}
-VALUE_LOSSES: dict[str, Loss] = {"l1": l1, "l2": l2, "huber": huber, "silog": silog, "gaussian": gaussian}
+VALUE_LOSSES: dict[str, Loss] = {
+    "l1": l1,
+    "l2": l2,
+    "huber": huber,
+    "silog": silog,
+    "gaussian": gaussian,
+    "sigm": sigm,
+    "berhu": berhu,
+}
 
 
 def make_loss(target: Target, name: str, **options: object) -> Loss:
