@@ -38,10 +38,10 @@ SLUMP = Target("slump", "binary", (LegendClass(0, "none", "#ffffff"), LegendClas
 
 
 class Trivial(torch.nn.Module):
-    """The first band, less 128, as the logit."""
+    """The first band, less 127.5, as the logit."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        return x[:, :1] - 128
+        return x[:, :1] - 127.5
 
 
 def write_raster(path: Path, height: int, width: int) -> None:
