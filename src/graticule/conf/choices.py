@@ -81,6 +81,32 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
         "quiet": {"progress": False},
     },
     "debug": {
+        # Under the names that they have in ssl4rs: default, fast_dev_run, limit_batches, overfit, pl_profiler.
+        "default": {
+            "run": {"seed": 1337, "output_root": "${oc.env:OUTPUT_ROOT,runs}/debug"},
+            "trainer": {
+                "accelerator": "cpu",
+                "devices": 1,
+                "max_epochs": 1,
+                "limit_train_batches": 5,
+                "limit_val_batches": 5,
+                "deterministic": True,
+            },
+            "data": {"num_workers": 0},
+            "evaluate": {"bootstrap": 20, "examples": 2},
+        },
+        "fast_dev_run": {
+            "trainer": {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1},
+            "evaluate": {"after_train": False},
+        },
+        "limit_batches": {
+            "trainer": {"max_epochs": 2, "limit_train_batches": 3, "limit_val_batches": 3},
+            "evaluate": {"bootstrap": 20, "examples": 2},
+        },
+        "pl_profiler": {
+            "trainer": {"max_epochs": 1, "profiler": "simple"},
+            "evaluate": {"after_train": False},
+        },
         "fast": {
             "trainer": {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 2},
             "evaluate": {"bootstrap": 20, "examples": 2},
@@ -132,6 +158,9 @@ DEFAULTS = {
 
 ROOT = {
     "run": {"output_root": "${oc.env:OUTPUT_ROOT,runs}"},
+    "pretraining": {},
+    "adaptation": {},
+    "painting": {},
     "prepare": {},
     "profile": {},
     "probe": {},

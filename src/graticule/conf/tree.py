@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from graticule.conf.kinds import TaskName
+from graticule.conf.kinds import AdaptationConfig, PaintingConfig, TaskName
+from graticule.conf.pretraining import PretrainingConfig
 from graticule.conf.sections import NotNegative, OpenSection, Positive, Section, Share
 from graticule.conf.verbs import (
     CrossvalConfig,
@@ -38,6 +39,12 @@ class RunConfig(Section):
     """Seed of everything that is drawn: first weights, order of samples, augmentation, dropout."""
     output_root: str = "runs"
     """Folder under which run folders are made. The variable OUTPUT_ROOT gives the default."""
+    layout: Literal["graticule", "ssl4rs"] = "graticule"
+    """Where runs are: `_runs/<name>-<id>`; or `runs/<experiment>/<name>` with further names of files as in ssl4rs."""
+    experiment: str | None = None
+    """Name of the experiment in the layout of ssl4rs; the one that is chosen if null."""
+    resume: Literal["never", "latest"] = "never"
+    """`latest`: go on with the newest run of `run.name`, where there is one, at its last checkpoint."""
 
 
 class SourceConfig(OpenSection):
@@ -199,7 +206,8 @@ class TaskConfig(Section):
     """What is learnt and what counts as an error."""
 
     name: TaskName = "dense"
-    """What is learnt: `dense`, a value of each target at every pixel."""
+    """What is learnt: `dense`, a value of each target at every pixel; `adaptation`, the same, also from domains without
+    labels; `painting`, what photographs look like under a mask."""
     losses: dict[str, list[LossConfig]] | None = None
     """The terms of the loss of each target, or of `any`, which is every target without an entry of its own.
 
@@ -281,6 +289,8 @@ class TrainerConfig(Section):
     """Share the statistics of batch norms between devices."""
     deterministic: bool | Literal["warn"] = "warn"
     """Use only operations that give the same bits each time; `warn` tells of those that do not."""
+    profiler: Literal["simple", "advanced"] | None = None
+    """Time the hooks of the training (`simple`) or all calls (`advanced`), into `fit-profile.txt` of the run."""
     compile: bool = False
     """Compile the net with `torch.compile`."""
 
@@ -355,6 +365,7 @@ class Config(Section):
     split: SplitConfig = SplitConfig()
     model: NetConfig
     task: TaskConfig = TaskConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
     optim: OptimConfig = OptimConfig()
     trainer: TrainerConfig = TrainerConfig()
     tracker: TrackerConfig = TrackerConfig()
@@ -366,6 +377,8 @@ class Config(Section):
     predict: PredictConfig = PredictConfig()
     crossval: CrossvalConfig = CrossvalConfig()
     tune: TuneConfig = TuneConfig()
+    adaptation: AdaptationConfig = AdaptationConfig()
+    painting: PaintingConfig = PaintingConfig()
     hyperparameters: dict[str, Any] | list[dict[str, Any]] | None = None
     """The search space of `graticule tune`: names with distributions; all else takes no notice of it."""
 

@@ -13,7 +13,7 @@ from graticule.data.loader import Batch, BatchReader, Loader
 from graticule.data.sampler import Entry, EvalBatchSampler, generator
 from graticule.data.splits import Assignment, Part
 from graticule.data.store import Store
-from graticule.data.views import Views, make_view, side
+from graticule.data.views import Views, make_view
 from graticule.errors import ConfigError, nearest
 from graticule.grids import HealpixGrid, RasterGrid
 from graticule.grids.ground import pixel_size
@@ -112,10 +112,9 @@ class PretrainingData(DataModule):
                 f"pretraining.views.positives is '{views.positives}'; {nearest(views.positives, columns)}"
             )
 
-    @property
-    def height_and_width(self) -> tuple[int, int]:
-        """Of a window, or of the square of its cells."""
-        return side(self.store.space)
+    def plain_reader(self, part: Part) -> BatchReader:
+        """What reads samples of a part as they are, with what is known of them."""
+        return self._reader(part, None)
 
     def bank_loader(self) -> Loader:
         """At most `bank` samples of the train part as they are, evenly chosen, each once."""

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from graticule.schema import DOMAIN
 from graticule.tasks.ranks import sum_over_ranks, world_size
 from graticule.training.trackers import Card, Tracker
 
@@ -35,12 +36,16 @@ class Means:
             self.sums = sum_over_ranks(self.sums) / world_size()
 
     def take(self, names: Sequence[str]) -> dict[str, float]:
-        """The mean of the sum of the losses, and of each where there are several; then begin anew."""
+        """The mean of the sum of the losses, and of each where there are several; then begin anew.
+
+        What discriminators lose is no part of the sum: they learn the opposite.
+        """
         self.share()
         values = [] if self.sums is None else (self.sums / self.count).tolist()
         self.sums, self.count = None, 0
         each = {f"train/loss/{name}": value for name, value in zip(names, values, strict=True)}
-        return {"train/loss": sum(values)} | (each if len(each) > 1 else {})
+        total = sum(value for name, value in zip(names, values, strict=True) if not name.startswith("discriminator/"))
+        return {"train/loss": total} | (each if len(each) > 1 else {})
 
     def state(self) -> dict[str, Any]:
         """The sums so far as plain data, the same on all processes."""
@@ -161,7 +166,7 @@ class Record(Callback):
 
 
 class Pictures(Callback):
-    """Draws the first validation batch at every n-th validation and sends the picture to the trackers.
+    """Draws the first batch of every n-th validation, of each of its domains, and sends the picture to the trackers.
 
     Args:
         draw: makes the picture; handed in from above, since drawing is no part of training.
@@ -171,6 +176,11 @@ class Pictures(Callback):
 
     def __init__(self, draw: Draw, record: Record, every_n_validations: int = 1) -> None:
         self.draw, self.record, self.every_n_validations = draw, record, every_n_validations
+        self.drawn: set[str | None] = set()
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is drawn yet."""
+        self.drawn.clear()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -178,15 +188,19 @@ class Pictures(Callback):
         """Draw, on the first process."""
         # A function of the epoch, so that a resumed run draws when one that was never killed does.
         validation = trainer.current_epoch // (trainer.check_val_every_n_epoch or 1)
-        if batch_idx or not trainer.is_global_zero or validation % self.every_n_validations:
+        domain = batch.get(DOMAIN)
+        if domain in self.drawn or not trainer.is_global_zero or validation % self.every_n_validations:
             return
+        self.drawn.add(domain)
         with torch.no_grad():
             predicted = pl_module.predict(batch["x"], batch["seen"])  # type: ignore[operator]
         image = self.draw(_on_cpu(batch), _on_cpu(predicted))
-        self.record.picture(trainer, "val/examples", image)
+        self.record.picture(trainer, f"val/examples/{domain}" if domain and batch_idx else "val/examples", image)
 
 
 def _on_cpu(values: Any) -> Any:
     if isinstance(values, Mapping):
         return {name: _on_cpu(value) for name, value in values.items()}
-    return values.detach().cpu()
+    if isinstance(values, list):
+        return [_on_cpu(value) for value in values]
+    return values.detach().cpu() if isinstance(values, Tensor) else values

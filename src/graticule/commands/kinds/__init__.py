@@ -14,7 +14,11 @@ from graticule.data.store import Store
 from graticule.runs import Run
 from graticule.tasks.task import Task
 
-KINDS = {"dense": "graticule.commands.kinds.dense"}
+KINDS = {
+    "adaptation": "graticule.commands.kinds.adaptation",
+    "dense": "graticule.commands.kinds.dense",
+    "pretraining": "graticule.commands.kinds.pretraining",
+}
 """`task.name` → the module with the functions of `Kind`."""
 
 

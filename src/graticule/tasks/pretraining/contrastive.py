@@ -32,7 +32,7 @@ class SimCLR(Method):
 
 
 class MoCo(Method):
-    """MoCo v3: Chen et al., 2021, arXiv:2104.02057. The loss is lightly's NT-Xent, whose negatives are keys and queries.
+    """MoCo v3: Chen et al., 2021, arXiv:2104.02057; with lightly's NT-Xent, whose negatives are keys and queries.
 
     Args:
         net: the backbone.

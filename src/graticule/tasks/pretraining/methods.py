@@ -51,5 +51,5 @@ def make_method(name: str, net: nn.Module, options: Mapping[str, Any], views: tu
         raise ConfigError(f"pretraining.views.number is {number}; {name} compares {wanted}.")
     if local and not kind.local:
         able = ", ".join(key for key, one in METHODS.items() if one.local)
-        raise ConfigError(f"pretraining.views.local is {local}; {name} has no local views (only {able}), so set it to 0.")
+        raise ConfigError(f"pretraining.views.local is {local}; {name} has no local views (only {able}); set it to 0.")
     return kind(net, **options)
