@@ -25,7 +25,8 @@ def main() -> None:
     x = torch.from_numpy(np.random.default_rng(0).integers(0, 6000, (COUNT, 10, SIDE, SIDE), dtype=np.uint16))
     seen = torch.ones(COUNT, SIDE, SIDE, dtype=torch.bool)
     draws = {
-        "element": np.zeros(COUNT, int), "brightness": np.full(COUNT, 1.1), "contrast": np.full(COUNT, 0.9), "saturation": np.ones(COUNT),
+        "element": np.zeros(COUNT, int), "brightness": np.full(COUNT, 1.1), "contrast": np.full(COUNT, 0.9),
+        "saturation": np.ones(COUNT),
         "blur": np.array([3, 5, 7, 3, 5, 7, 3, 5]), "noise": np.full(COUNT, 0.1), "levels": np.full(COUNT, 64),
         "seed": np.arange(COUNT),
     }  # fmt: skip
