@@ -105,13 +105,15 @@ def _entry(raw: Any, where: str, part: str, base: Path) -> Entry:
         raise SourceError(f"{where} has '{unknown[0]}'; {nearest(unknown[0], {'x', *TASKS, *_WORDS})}")
     paths = {str(key): str(value) for key, value in raw.items() if key not in _WORDS}
     files = {TASKS.get(key, key): base / expanded(value, where) for key, value in paths.items()}
-    name = Path(expanded(raw["x"], where)).with_suffix("").as_posix().lstrip("/")
+    name = Path(os.path.normpath(expanded(raw["x"], where))).with_suffix("").as_posix().lstrip("/")
     return Entry(name, part, files, str(raw.get("parent", name)), str(raw.get("region", "all")))
 
 
 def _check_once(entries: list[Entry], lists: Mapping[str, str]) -> None:
     parts: dict[str, str] = {}
     for entry in entries:
+        if parts.get(entry.name) == entry.part:
+            raise SourceError(f"{entry.files['x']} is named twice in {lists[entry.part]}; leave one of them out.")
         other = parts.setdefault(entry.name, entry.part)
         if other != entry.part:
             raise SourceError(

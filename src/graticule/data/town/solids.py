@@ -143,7 +143,7 @@ def trace(
         np.full(rays.shape[:2], SKY_METRES, np.float32), np.full(rays.shape[:2], SKY, np.int16),
         np.zeros(rays.shape, np.float32),
     )  # fmt: skip
-    start, corners = np.array(origin), np.array([solid.corners for solid in solids])
+    start, corners = np.array(origin), np.array([solid.corners for solid in solids]).reshape(-1, 8, 3)
     if mirror is None:
         _meet_ground(ground, start, rays, hits)
     else:
@@ -182,7 +182,7 @@ def shade(
     shaded = np.zeros(where.shape, np.bool_)
     solids = [solid for solid in solids if solid.low[0] < _SHADOWS]
     toward = np.asarray(sun, np.float32)
-    corners = np.array([solid.corners for solid in solids])
+    corners = np.array([solid.corners for solid in solids]).reshape(-1, 8, 3)
     cast = corners - corners[..., 2:] / sun[2] * toward
     windows, _ = _windows(camera, np.concatenate([corners, cast], axis=1) - np.array(origin))
     for solid, part in zip(solids, windows, strict=True):
