@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from graticule.errors import GraticuleError, without_password
+from graticule.errors import GraticuleError, OutputError, without_password
 from graticule.files import whole_file
 
 _ADJECTIVES = (
@@ -251,6 +251,11 @@ def run_folder(root: Path, name: str, run_id: str, *, cv_name: str | None = None
     return parent / cv_name / f"{name}-{run_id}"
 
 
+def layout_folder(root: Path, experiment: str | None, name: str) -> Path:
+    """Where a run lives in the layout of ssl4rs: `runs/<experiment>/<name>`."""
+    return root / "runs" / (experiment or "default") / name
+
+
 def create_run(root: Path, name: str | None = None, *, seed: int, **context: Any) -> Run:
     """Make a new run folder with its manifest, list of installed packages and runtime tags.
 
@@ -258,10 +263,18 @@ def create_run(root: Path, name: str | None = None, *, seed: int, **context: Any
         root: the output root.
         name: the run's name; runs of one name differ by random state only. A random name if None.
         seed: the run's seed, noted in the manifest.
-        context: further entries of the manifest; `cv_name` and `tune_name` decide the place in the hierarchy.
+        context: further entries of the manifest; `cv_name` and `tune_name` decide the place in the hierarchy; with
+            `layout` "ssl4rs" it is `runs/<experiment>/<name>`, and a run without a name is named after the time.
+
+    Raises:
+        OutputError: if a run of that name is there already in the layout of ssl4rs.
     """
-    name, run_id = name or random_name(), random_id()
-    folder = run_folder(root, name, run_id, cv_name=context.get("cv_name"), tune_name=context.get("tune_name"))
+    if context.get("layout") == "ssl4rs":
+        folder = _ssl4rs_folder(root, context.get("experiment"), name)
+        name, run_id = folder.name, random_id()
+    else:
+        name, run_id = name or random_name(), random_id()
+        folder = run_folder(root, name, run_id, cv_name=context.get("cv_name"), tune_name=context.get("tune_name"))
     run = Run(folder)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     try:
@@ -271,6 +284,19 @@ def create_run(root: Path, name: str | None = None, *, seed: int, **context: Any
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return run
+
+
+def _ssl4rs_folder(root: Path, experiment: str | None, name: str | None) -> Path:
+    if name is not None:
+        folder = layout_folder(root, experiment, name)
+        if folder.exists():
+            raise OutputError(
+                f"{folder} is there already; go on with it by run.resume=latest, or give another run.name."
+            )
+        return folder
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    names = (stamp, *(f"{stamp}_{number}" for number in range(2, 1000)))
+    return next(folder for folder in (layout_folder(root, experiment, one) for one in names) if not folder.exists())
 
 
 def record_environment(run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from graticule.errors import ConfigError, GraticuleError
 from graticule.runs import Run, find_run
 
-_PLACES = ("_runs", "_cross_validations/*", "*/*")
+_PLACES = ("_runs", "runs/*", "_cross_validations/*", "*/*")
 
 
 def named_run(word: Path | str) -> Run:

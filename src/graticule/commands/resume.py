@@ -52,7 +52,11 @@ def fork(run: Run, which: str) -> Run:
     """
     checkpoint, manifest = checkpoint_path(run, which), run.read_manifest()
     new = create_run(
-        run.folder.parents[1], manifest["name"], seed=manifest["seed"], forked_from=run.folder.name, forked_at=which
+        run.folder.parents[2 if "layout" in manifest else 1],
+        manifest["name"],
+        seed=manifest["seed"],
+        forked_from=run.folder.name,
+        forked_at=which,
     )
     new.checkpoints.mkdir(parents=True)
     for old, copy in (

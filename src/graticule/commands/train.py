@@ -8,12 +8,15 @@ from pathlib import Path
 
 from graticule.commands.assemble import make_datamodule, make_task, split
 from graticule.commands.console import copied_to, tell
+from graticule.commands.going_on import run_to_go_on_with
 from graticule.commands.kinds import kind_of
 from graticule.commands.launching import launch
 from graticule.commands.ranks import forget_run, is_first, shared_run
 from graticule.commands.resume import resume
+from graticule.commands.ssl4rs import add_names
 from graticule.commands.stores import open_store, with_store
 from graticule.conf.compose import Request, compose, trusted_by, write_config
+from graticule.conf.overrides import wishes
 from graticule.conf.tree import Config
 from graticule.data.audit import LeakReport, audit
 from graticule.data.datamodule import DataModule
@@ -39,19 +42,33 @@ def train(request: Request) -> Run:
         SplitError: if the split is empty, or leaks.
         OutputError: if the run folder cannot be written.
     """
-    config = compose(request)
+    config = _with_experiment(compose(request), request)
     store = open_store(config, request.words)
     config = with_store(config, store)
     assignment = split(config.split, store)
     training = prepare_training(config, store, assignment, audit(store, assignment), trusted_by(request))
-    root = Path(config.run.output_root)
-    run, again = shared_run(request, lambda: create_run(root, config.run.name, seed=config.run.seed))
+    earlier = run_to_go_on_with(config)
+    run, again = (earlier, True) if earlier is not None else shared_run(request, lambda: _new_run(config))
     if again:
         resume(run, Request(trusted=tuple(trusted_by(request))))
     else:
         learn(training, run)
     forget_run(request)
     return run
+
+
+def _with_experiment(config: Config, request: Request) -> Config:
+    """The configuration with the name of the chosen experiment, where that names a folder."""
+    if config.run.layout != "ssl4rs" or config.run.experiment is not None:
+        return config
+    chosen = wishes(request.words).groups.get("experiment")
+    return config.model_copy(update={"run": config.run.model_copy(update={"experiment": chosen or "default"})})
+
+
+def _new_run(config: Config) -> Run:
+    told = config.run
+    context = {"layout": told.layout, "experiment": told.experiment} if told.layout == "ssl4rs" else {}
+    return create_run(Path(told.output_root), told.name, seed=told.seed, **context)
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,8 @@ def learn(training: Training, run: Run) -> None:
                 write_config(run.config, config)
                 training.assignment.save(run.assignment)
                 write_json(run.audit, training.leaks.to_dict())
+                if config.run.layout == "ssl4rs":
+                    add_names(run, config, task)
             parts = ", ".join(f"{len(training.assignment.samples(p))} {p}" for p in ("train", "val", "test"))
             store = training.datamodule.store.path.name
             told = f"{config.model.name} on {store}; samples: {parts}. {training.leaks.summary}."

@@ -16,20 +16,45 @@ from graticule.tasks.ranks import world_size
 
 
 class WaitingClock(Profiler):
-    """Adds up the time that training waits for the next batch; Lightning tells when it asks and when it has it."""
+    """Adds up the time that training waits for the next batch; Lightning tells when it asks and when it has it.
 
-    def __init__(self) -> None:
+    Args:
+        further: a profiler of Lightning's that is told the same.
+    """
+
+    def __init__(self, further: Profiler | None = None) -> None:
         super().__init__()
         self.seconds = 0.0
+        self.further = further
         self._since = 0.0
+
+    def setup(self, stage: str, local_rank: int | None = None, log_dir: str | None = None) -> None:
+        """Lightning begins a stage."""
+        super().setup(stage, local_rank, log_dir)
+        if self.further is not None:
+            self.further.setup(stage, local_rank, log_dir)
+
+    def describe(self) -> None:
+        """Lightning wants to be told; what the further profiler found goes to its file."""
+        if self.further is not None:
+            self.further.describe()
+
+    def teardown(self, stage: str | None) -> None:
+        """Lightning ends a stage."""
+        if self.further is not None:
+            self.further.teardown(stage)
 
     def start(self, action_name: str) -> None:
         """Lightning begins an action."""
+        if self.further is not None:
+            self.further.start(action_name)
         if action_name.endswith("train_dataloader_next"):
             self._since = time.perf_counter()
 
     def stop(self, action_name: str) -> None:
         """Lightning ends an action."""
+        if self.further is not None:
+            self.further.stop(action_name)
         if action_name.endswith("train_dataloader_next"):
             self.seconds += time.perf_counter() - self._since
 

@@ -11,6 +11,7 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfiler
 
 from graticule.errors import ConfigError, nearest
 from graticule.runs import Run
@@ -39,6 +40,7 @@ TRAINER: dict[str, Any] = {
     "limit_test_batches": None,
     "sync_batchnorm": False,
     "deterministic": "warn",
+    "profiler": None,
     "compile": False,
 }
 """The options of the trainer and their defaults; most are Lightning's, under its names."""
@@ -101,10 +103,12 @@ def fit(
         read_checkpoint(checkpoint)
     if task.shadow is not None and str(options["strategy"]).startswith("fsdp"):
         raise ConfigError("task.ema_decay needs whole weights, which fsdp takes apart; use ddp, or set it to null.")
+    if not task.automatic_optimization:
+        _two_players(task, options)
     trackers = make_trackers(tracking.pop("names"))
     record = Record(trackers, card(run, task, tracking), options.pop("log_every_n_steps"))
     kept = Checkpoints(run, **_monitored(chosen["checkpoint"], task))
-    clock = WaitingClock()
+    clock = WaitingClock(_profiler(options.pop("profiler"), run))
     throughput = Throughput(run, clock)
     parts: list[Callback] = [ExactResume(seed, options.pop("max_steps")), record, throughput, *further, kept]
     if chosen.pop("progress"):
@@ -119,6 +123,26 @@ def fit(
         lightning.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     best = kept.best if kept.best.exists() else run.last_checkpoint
     return Outcome(best, kept.best_score, dict(task.val_metrics), lightning.current_epoch, lightning.global_step)
+
+
+def _profiler(name: str | None, run: Run) -> Profiler | None:
+    """Lightning's profiler of that name, which writes `fit-profile.txt` to the run folder."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
+    return kinds[name](dirpath=run.folder, filename="profile") if name else None
+
+
+def _two_players(task: Task, options: dict[str, Any]) -> None:
+    """Leave to the task what Lightning does not do for one that steps by itself.
+
+    Raises:
+        ConfigError: if gradients of several batches are to make one step.
+    """
+    if options["accumulate_grad_batches"] != 1:
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches is {options['accumulate_grad_batches']}, and two players step at every "
+            "batch; set it to 1 and make data.batch_size larger."
+        )
+    task.gradient_clip, options["gradient_clip_val"] = options["gradient_clip_val"], None
 
 
 @contextmanager
