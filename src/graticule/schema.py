@@ -23,6 +23,8 @@ IGNORE = 255
 # the view does not show this band).
 # A training batch may also have `draws`, numpy arrays: what its augmentation still has to do (see `data.light`).
 X, SEEN, TARGETS, VALID, AREA, INDEX, DRAWS = "x", "seen", "targets", "valid", "area", "index", "draws"
+# Of several stores at once: the name of the batch's domain, and the batches of the other domains by name.
+DOMAIN, DOMAINS = "domain", "domains"
 VIEWS, KEPT = "views", "kept"
 
 BandKind = Literal["optical", "radar", "thermal", "elevation", "index", "angle", "direction", "other"]

@@ -122,6 +122,8 @@ class PaintingConfig(Section):
     """File of the weights of torchvision's VGG19."""
     augment: list[Literal["brightness", "saturation", "contrast", "translation", "cutout"]] = []
     """Change what the discriminators see at random, painted and real pictures alike (DiffAugment)."""
+    inception_weights: str | None = None
+    """File of the weights of torch-fidelity's Inception, for FID and KID at the end; null computes neither."""
     paste: bool = True
     """Judge the painted pixels within the photograph, and not the whole of what the painter gives."""
     parts: dict[str, PartConfig] = {}

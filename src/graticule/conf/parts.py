@@ -20,6 +20,7 @@ NETS = {
     "fcn_resnet101": "graticule.models.fcn:FCNResNet101",
     "heal_swin": "graticule.models.heal_swin:HealSwin",
     "masker": "graticule.models.masker.masker:Masker",
+    "painter": "graticule.models.painter:Painter",
     "pixel": "graticule.models.pixel:PixelNet",
     "segmentation_cnn": "graticule.models.segmentation_cnn:SegmentationCNN",
     "smp": "graticule.models.smp:SMP",
@@ -30,12 +31,15 @@ NETS = {
 SOURCES = {
     "dfc2021": "graticule.data.sources.dfc2021:DFC2021Source",
     "earth": "graticule.data.sources.earth:EarthSource",
+    "fields": "graticule.data.sources.fields:FieldsSource",
+    "fmow": "graticule.data.sources.fmow:FmowSource",
     "images": "graticule.data.sources.images:ImagesSource",
     "mnist": "graticule.data.sources.mnist:MnistSource",
     "photos": "graticule.data.sources.photos:PhotosSource",
     "rasters": "graticule.data.sources.rasters:RastersSource",
     "scenes": "graticule.data.sources.scenes:ScenesSource",
     "synwoodscape": "graticule.data.sources.synwoodscape:SynWoodScapeSource",
+    "torchgeo": "graticule.data.sources.torchgeo:TorchgeoSource",
     "woodscape": "graticule.data.sources.woodscape:WoodScapeSource",
 }
 PARTS: dict[Kind, dict[str, str]] = {"model": NETS, "source": SOURCES}

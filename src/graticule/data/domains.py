@@ -17,9 +17,7 @@ from graticule.data.sampler import BatchSampler, Entry
 from graticule.data.splits import Assignment
 from graticule.data.store import Store
 from graticule.errors import ConfigError
-
-DOMAIN, DOMAINS = "domain", "domains"
-"""Further fields of a batch: the name of its domain, and the batches of the others by name."""
+from graticule.schema import DOMAIN, DOMAINS
 
 
 class DomainSampler(BatchSampler):
@@ -131,6 +129,7 @@ class DomainDataModule(DataModule):
                     "values": told, "balance": 0.0, "seed": self.seed + crc32(other.encode()),
                 },
             )  # fmt: skip
+            self.domains[other].like = self
 
     @property
     def train_loader(self) -> Loader:

@@ -164,12 +164,14 @@ class DensePrediction(Task):
         """The weight of each pixel; a sample counts 1."""
         return batch[AREA] if self.area_weighted and not self.of_samples else None
 
-    def loss_of(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
-        """The loss of each trained target, and the weight [targets] of the pixels that each is a mean over."""
+    def loss_of(
+        self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], only: str | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The loss of each trained target (of `only` one), and the weight [targets] of the pixels it is a mean over."""
         area = self._area(batch)
         losses, masses = {}, []
         for number, target in enumerate(self.targets):
-            if target.name not in self.objectives:
+            if target.name not in self.objectives or only not in (None, target.name):
                 continue
             truth, valid, output = batch[TARGETS][target.name], batch[VALID][target.name], outputs[target.name]
             scale, learnt = self._scale(number), truth
@@ -187,22 +189,29 @@ class DensePrediction(Task):
         return losses, torch.stack(masses)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> dict[str, Any]:
-        """The sum of the targets' losses, and each of them under `losses`.
-
-        Over several processes each loss is scaled by its share of the valid pixels, so that the mean over processes,
-        which is what their gradients are averaged to, is the mean over all valid pixels.
-        """
-        losses, masses = self.loss_of(self(batch[X], batch[SEEN]), batch)
-        if world_size() > 1:
-            total = sum_over_ranks(masses.clone())
-            shares = world_size() * masses / torch.where(total > 0, total, 1)
-            losses = {name: loss * share for (name, loss), share in zip(losses.items(), shares, strict=True)}
+        """The sum of the targets' losses, and each of them under `losses`."""
+        losses = self.over_ranks(*self.loss_of(self(batch[X], batch[SEEN]), batch))
         loss = torch.stack(list(losses.values())).sum()
         return {"loss": loss, "losses": {name: value.detach() for name, value in losses.items()}}
+
+    def over_ranks(self, losses: Mapping[str, Tensor], masses: Tensor) -> dict[str, Tensor]:
+        """Over several processes each loss is scaled by its share of the valid pixels.
+
+        So the mean over processes, which is what their gradients are averaged to, is the mean over all valid pixels.
+        """
+        if world_size() == 1:
+            return dict(losses)
+        total = sum_over_ranks(masses.clone())
+        shares = world_size() * masses / torch.where(total > 0, total, 1)
+        return {name: loss * share for (name, loss), share in zip(losses.items(), shares, strict=True)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One step, then the running mean of the weights, where one is kept."""
         super().optimizer_step(*args, **kwargs)
+        self.follow_net()
+
+    def follow_net(self) -> None:
+        """Bring the running mean of the weights up to date, where one is kept."""
         if self.shadow is not None and self.ema_decay is not None:
             follow(self.shadow, self.net, min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step)))
 

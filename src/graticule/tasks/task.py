@@ -26,6 +26,7 @@ class Task(LightningModule):
     Attributes:
         shadow: the running mean of the weights, where one is kept.
         planned: optimiser steps of the whole training and of an epoch, told before it begins.
+        gradient_clip: largest norm of the gradient, where the task steps by itself; None clips nothing.
         val_metrics: what the last validation found.
     """
 
@@ -38,6 +39,7 @@ class Task(LightningModule):
         self.config, self.compile_net = dict(config or {}), compile_net
         self.shadow: nn.Module | None = None
         self.planned: tuple[int, int] | None = None
+        self.gradient_clip: float | None = None
         self.val_metrics: dict[str, float] = {}
 
     @property

@@ -90,8 +90,10 @@ def load_task(path: Path | str, build_net: BuildNet) -> DensePrediction:
         normalisation=told.get("normalisation", "statistics"), layer_decay=told.get("layer_decay"),
         freeze=told.get("freeze", ()), freeze_epochs=told.get("freeze_epochs"),
     )  # fmt: skip
-    check_weights(task, content["state_dict"])
-    task.load_state_dict(content["state_dict"])
+    # Discriminators taught the net and predict nothing.
+    weights = {name: value for name, value in content["state_dict"].items() if not name.startswith("discriminators.")}
+    check_weights(task, weights)
+    task.load_state_dict(weights)
     task.val_metrics = dict(told.get("validation", {}))
     return task.eval()
 

@@ -17,6 +17,7 @@ from graticule.tasks.task import Task
 KINDS = {
     "adaptation": "graticule.commands.kinds.adaptation",
     "dense": "graticule.commands.kinds.dense",
+    "painting": "graticule.commands.kinds.painting",
     "pretraining": "graticule.commands.kinds.pretraining",
 }
 """`task.name` → the module with the functions of `Kind`."""

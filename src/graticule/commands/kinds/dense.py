@@ -30,14 +30,18 @@ __all__ = ["draw", "finish", "load_task", "make_datamodule", "make_task"]
 
 def make_datamodule(config: Config, store: Store, assignment: Assignment) -> DataModule:
     """Batches of the store's parts."""
+    return DataModule(store, assignment, **data_options(config))
+
+
+def data_options(config: Config) -> dict[str, Any]:
+    """The further arguments of `DataModule`."""
     data = config.data
-    augment = Augment(balance=data.balance if data.augment.crop else 0.0, **data.augment.model_dump())
-    return DataModule(
-        store, assignment, batch_size=data.batch_size, eval_batch_size=data.eval_batch_size,
-        num_workers=data.num_workers, bands=data.bands, targets=data.targets, augment=augment, balance=data.balance,
-        repeats=data.repeats, seed=config.run.seed,
-        values={name: value.model_dump() for name, value in config.task.values.items()},
-    )  # fmt: skip
+    return {
+        "batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size, "num_workers": data.num_workers,
+        "bands": data.bands, "targets": data.targets, "balance": data.balance, "repeats": data.repeats,
+        "augment": Augment(balance=data.balance if data.augment.crop else 0.0, **data.augment.model_dump()),
+        "values": {name: value.model_dump() for name, value in config.task.values.items()}, "seed": config.run.seed,
+    }  # fmt: skip
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> DensePrediction:
