@@ -1,4 +1,4 @@
-"""Random changes of pictures that gradients pass through, for what discriminators see (Zhao et al. 2020, DiffAugment)."""
+"""Random changes, with gradients, of what discriminators see (DiffAugment, Zhao et al. 2020, arXiv:2006.10738)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -21,9 +21,9 @@ def diff_augment(
 ) -> Float[Tensor, "b c h w"]:
     """The pictures changed; each of the batch in its own way, a function of seed, step and its place in the batch.
 
-    So real and painted pictures of one step that are given with the same seed are changed alike. In this order: brighter
-    by -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (of the first three channels); shifted by up to an
-    eighth, with 0 where nothing is; a square of half the size set to 0.
+    So real and painted pictures of one step that are given with the same seed are changed alike. In this order:
+    brighter by -0.5 to 0.5, saturation times 0 to 2, contrast times 0.5 to 1.5 (of the first three channels); shifted
+    by up to an eighth, with 0 where nothing is; a square of half the size set to 0.
 
     Args:
         pictures: -1 to 1; channels beyond three (a mask) are only moved and cut.

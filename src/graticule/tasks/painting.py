@@ -50,8 +50,8 @@ class Painting(TwoPlayers):
         objective: of the game, "gan", "lsgan" or "hinge".
         losses: weight of each term, see `WEIGHTS`; 0 leaves it out.
         perceptual: compares pictures as one sees them; needed where that term has a weight.
-        augment: how what the discriminators see is changed (`objectives.diff_augment`): the painted and the real picture
-            of a sample alike.
+        augment: how what the discriminators see is changed (`objectives.diff_augment`): the painted and the real
+            picture of a sample alike.
         soft: how far labels may be from 0 and 1 (`objectives.adversarial.soft_labels`).
         flip: the share of steps with swapped labels.
         paste: judge what is painted within the photograph.
@@ -100,8 +100,8 @@ class Painting(TwoPlayers):
                 raise ConfigError(f"painting.losses has no term '{name}'; {nearest(name, WEIGHTS)}")
         if self.losses["perceptual"] and self._perceptual is None:
             raise ConfigError(
-                "painting.losses.perceptual needs the weights of a VGG19; give painting.perceptual_weights=FILE, or set "
-                "it to 0."
+                "painting.losses.perceptual needs the weights of a VGG19; give painting.perceptual_weights=FILE, or "
+                "set it to 0."
             )
         soft_labels(0, 0, self.soft, self.flip)
 
