@@ -24,18 +24,21 @@ Part = Literal["train", "val", "test"]
 
 
 class Labelled(NamedTuple):
-    """One image: its name, x [bands, h, w], its class (255 where unknown), and further columns of the metadata."""
+    """One image: its name, x [bands, h, w], its class (or those of its pixels), and further columns of the metadata.
+
+    Unknown classes are 255.
+    """
 
     name: str
     x: np.ndarray
-    label: int
+    label: int | np.ndarray
     columns: dict[str, Any]
 
 
 class WholeImages:
     """A source whose samples are whole images without a place, each its own parent.
 
-    A source of this kind is a subclass with `name` and `images`.
+    A source of this kind is a subclass with `name` and `images`. Their target is most often one label of each.
 
     Args:
         target: what is told of each image.
@@ -77,11 +80,12 @@ class WholeImages:
     def samples(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, Any]]]:
         """All images; those left out are in `skipped` once all have passed."""
         self.skipped = []
-        known = 0
+        known = False
         for image in self.images():
-            known += image.label != IGNORE
+            label = np.asarray(image.label, np.uint8)
+            known |= bool((label != IGNORE).any())
             row = {"sample_id": image.name, "scene": _SCENE, "parent": image.name, "region": "all", "place": (0, 0)}
-            yield image.x, {self.targets[0].array: np.array(image.label, np.uint8)}, row | image.columns
+            yield image.x, {self.targets[0].array: label}, row | image.columns
         if not known:
             raise SourceError(f"no image of source '{self.name}' is whole and has a label; check source.root.")
 
