@@ -24,6 +24,9 @@ noise)."""
 
 _LUMA = {"red": 0.299, "green": 0.587, "blue": 0.114}
 
+_SMALL = 2**14
+"""Values of a sample up to which a whole batch stays in the caches."""
+
 _PARTS = {"_east": "_north", "_sin": "_cos"}
 """Ends of the names of a direction's two bands: its components to the east and to the north."""
 
@@ -66,7 +69,7 @@ def relight(
         bands: of `x`.
         draws: what was drawn for each sample.
     """
-    if x.device.type == "cpu" and len(x) > 1:
+    if x.device.type == "cpu" and len(x) > 1 and x[0].numel() > _SMALL:
         # A sample fits into the caches of a CPU, a batch does not: one by one takes half the time.
         rows = [{name: values[row : row + 1] for name, values in draws.items()} for row in range(len(x))]
         return torch.cat([relight(x[r : r + 1], seen[r : r + 1], bands, row) for r, row in enumerate(rows)])

@@ -186,7 +186,7 @@ def side(space: tuple[int, ...]) -> tuple[int, int]:
 def as_square(values: Tensor) -> Tensor:
     """Values [..., h, w], or of nested cells [..., cells] those of their square [..., h, w], as they are told apart."""
     length = isqrt(values.shape[-1])
-    order = torch.from_numpy(morton(length).reshape(-1)).to(values.device)
+    order = torch.tensor(morton(length).reshape(-1), device=values.device)
     return values[..., order].unflatten(-1, (length, length))
 
 

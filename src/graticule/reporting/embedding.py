@@ -36,11 +36,11 @@ def draw_embedding(
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     known = np.full(len(points), -1) if labels is None else labels
-    axes.scatter(*points[known < 0].T, s=9, color=hex_of(UNKNOWN), alpha=0.6, linewidths=0)
+    axes.scatter(points[known < 0, 0], points[known < 0, 1], s=9, color=hex_of(UNKNOWN), alpha=0.6, linewidths=0)
     for entry in legend:
         here = points[known == entry.value]
         if len(here):
-            axes.scatter(*here.T, s=12, color=entry.colour, label=f"{entry.name} ({len(here)})", linewidths=0)
+            axes.scatter(here[:, 0], here[:, 1], s=12, color=entry.colour, label=f"{entry.name} ({len(here)})", linewidths=0)
     axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second component ({shares[1]:.0%})")
     axes.set_title(title)

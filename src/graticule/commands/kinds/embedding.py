@@ -80,7 +80,7 @@ def _neighbours(
     chosen = near.reshape(-1)
     batch = datamodule.plain_reader("val")([(0, 0, int(row)) for row in rows[chosen]])
     tiles = _tiles(batch[X], batch[SEEN], task.bands)
-    said = []
+    said: list[tuple[str, bool]] = []
     for place, distance in zip(chosen, apart.reshape(-1), strict=True):
         query = int(near[len(said) // _COLUMNS, 0])
         if labels is None or target is None:

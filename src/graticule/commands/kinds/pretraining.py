@@ -71,6 +71,11 @@ def _probe_target(config: Config, store: Store) -> str | None:
 def make_task(config: Config, datamodule: Any, trusted: Collection[str] = ()) -> Pretraining:
     """The task with a new backbone, whose first weights are a function of the run's seed."""
     plain = config.to_dict()
+    if datamodule.batch_size < 2 and config.pretraining.method != "mae":
+        raise ConfigError(
+            f"data.batch_size is {datamodule.batch_size}; {config.pretraining.method} compares samples of a batch, so "
+            "give 2 or more (64 is good)."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         net = _backbone(plain, len(datamodule.bands), trusted)

@@ -22,7 +22,7 @@ class SimCLR(Method):
 
     def __init__(self, net: nn.Module, *, hidden: int = 512, output: int = 128, temperature: float = 0.2) -> None:
         super().__init__()
-        self.head = SimCLRProjectionHead(net.width, hidden, output)  # type: ignore[arg-type]
+        self.head = SimCLRProjectionHead(net.width, hidden, output)
         self.criterion = NTXentLoss(temperature, gather_distributed=True)
 
     def forward(self, net: nn.Module, views: Sequence[View], clock: Clock) -> Found:
@@ -46,7 +46,7 @@ class MoCo(Method):
         self, net: nn.Module, *, hidden: int = 512, output: int = 128, temperature: float = 0.2, momentum: float = 0.99
     ) -> None:
         super().__init__()
-        self.head = MoCoProjectionHead(net.width, hidden, output, batch_norm=True)  # type: ignore[arg-type]
+        self.head = MoCoProjectionHead(net.width, hidden, output, batch_norm=True)
         self.predictor = MoCoProjectionHead(output, hidden, output, batch_norm=True)
         self.teacher = Teacher(net, copy.deepcopy(self.head), momentum)
         self.criterion = NTXentLoss(temperature, gather_distributed=True)

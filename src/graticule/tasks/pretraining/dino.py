@@ -36,9 +36,9 @@ class DINO(Method):
     ) -> None:  # fmt: skip
         super().__init__()
         sizes = (net.width, hidden, bottleneck, output)
-        self.head = DINOProjectionHead(*sizes, batch_norm=True)  # type: ignore[arg-type]
+        self.head = DINOProjectionHead(*sizes, batch_norm=True)
         # Made anew and filled, since a layer with weight norm cannot be copied.
-        teacher = DINOProjectionHead(*sizes, batch_norm=True)  # type: ignore[arg-type]
+        teacher = DINOProjectionHead(*sizes, batch_norm=True)
         teacher.load_state_dict(self.head.state_dict())
         self.teacher = Teacher(net, teacher, momentum)
         self.criterion = DINOLoss(output, student_temp=student_temperature, center_momentum=center_momentum)

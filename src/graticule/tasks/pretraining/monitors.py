@@ -47,8 +47,9 @@ class Monitors:
         if pair:
             row |= {"one": pair[0][real].float(), "other": pair[1][real].float()}
         self.rows.append({name: values.detach().cpu() for name, values in row.items()})
-        found = {"val/loss": sum(float(value) for value in losses.values()), "weight": float(real.sum())}
-        self.losses.append(found | {f"val/{name}": float(value) for name, value in notes.items()})
+        if losses:
+            found = {"val/loss": sum(float(value) for value in losses.values()), "weight": float(real.sum())}
+            self.losses.append(found | {f"val/{name}": float(value) for name, value in notes.items()})
 
     def found(
         self, bank: tuple[Float[Tensor, "n d"], Int64[Tensor, " n"]] | None, target: Target | None
@@ -62,7 +63,7 @@ class Monitors:
         rows = _joined(_gathered(self.rows))
         losses = _gathered(self.losses)
         weights = np.array([entry["weight"] for entry in losses])
-        names = [name for name in losses[0] if name != "weight"]
+        names = [name for name in (losses[0] if losses else {}) if name != "weight"]
         values = {name: float(np.average([one[name] for one in losses], weights=weights)) for name in names}
         self.features, self.index = rows["features"].numpy(), rows["index"].numpy()
         self.labels = rows["labels"].numpy() if "labels" in rows else None

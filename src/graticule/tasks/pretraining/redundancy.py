@@ -21,7 +21,7 @@ class BarlowTwins(Method):
 
     def __init__(self, net: nn.Module, *, hidden: int = 512, output: int = 512, redundancy: float = 5e-3) -> None:
         super().__init__()
-        self.head = BarlowTwinsProjectionHead(net.width, hidden, output)  # type: ignore[arg-type]
+        self.head = BarlowTwinsProjectionHead(net.width, hidden, output)
         self.criterion = BarlowTwinsLoss(redundancy, gather_distributed=True)
 
     def forward(self, net: nn.Module, views: Sequence[View], clock: Clock) -> Found:
@@ -47,7 +47,7 @@ class VICReg(Method):
         covariance: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.head = VICRegProjectionHead(net.width, hidden, output)  # type: ignore[arg-type]
+        self.head = VICRegProjectionHead(net.width, hidden, output)
         self.criterion = VICRegLoss(invariance, variance, covariance, gather_distributed=True)
 
     def forward(self, net: nn.Module, views: Sequence[View], clock: Clock) -> Found:

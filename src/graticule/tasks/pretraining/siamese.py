@@ -27,7 +27,7 @@ class BYOL(Method):
 
     def __init__(self, net: nn.Module, *, hidden: int = 512, output: int = 128, momentum: float = 0.99) -> None:
         super().__init__()
-        self.head = BYOLProjectionHead(net.width, hidden, output)  # type: ignore[arg-type]
+        self.head = BYOLProjectionHead(net.width, hidden, output)
         self.predictor = BYOLPredictionHead(output, hidden, output)
         self.teacher = Teacher(net, copy.deepcopy(self.head), momentum)
         self.criterion = NegativeCosineSimilarity()
@@ -60,7 +60,7 @@ class SimSiam(Method):
 
     def __init__(self, net: nn.Module, *, hidden: int = 512, output: int = 512, bottleneck: int = 128) -> None:
         super().__init__()
-        self.head = SimSiamProjectionHead(net.width, hidden, output)  # type: ignore[arg-type]
+        self.head = SimSiamProjectionHead(net.width, hidden, output)
         self.predictor = SimSiamPredictionHead(output, bottleneck, output)
         self.criterion = NegativeCosineSimilarity()
 

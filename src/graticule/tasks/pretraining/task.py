@@ -53,7 +53,7 @@ class Pretraining(Task):
         config: Mapping[str, Any] | None = None, compile_net: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(bands, targets, config=config, compile_net=compile_net)
-        check_sizes(net, sizes)
+        check_sizes(net, sizes, exact=method == "mae")
         self.net, self.sizes = net, tuple(sizes)
         self.method_name, self.method_options = method, dict(options or {})
         local = sum(size != sizes[0] for size in sizes)
@@ -118,11 +118,12 @@ class Pretraining(Task):
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """The loss of fixed views, and the features of the samples and of their first two views."""
-        views = self.views_of(batch)
+        views, (losses, notes) = self.views_of(batch), ({}, {})
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(batch_idx)  # what a method hides is a function of the batch
-            losses, notes = self.method(self.net, views, self.clock)
+            if len(views[0]) > 1:  # most compare samples, so that one alone has no loss
+                losses, notes = self.method(self.net, views, self.clock)
         pair = [self.net(view) for view in views[:2]] if len(views) > 1 else []
         label = label_of(batch, self.targets[0]) if self.targets else None
         self.monitors.add(batch, self.features(batch[X], batch[SEEN]), label, losses, notes, pair)
@@ -189,7 +190,7 @@ class Pretraining(Task):
         }
 
 
-def check_sizes(net: nn.Module, sizes: Sequence[int]) -> None:
+def check_sizes(net: nn.Module, sizes: Sequence[int], *, exact: bool = False) -> None:
     """Refuse views that the backbone cannot take.
 
     Raises:
@@ -204,7 +205,7 @@ def check_sizes(net: nn.Module, sizes: Sequence[int]) -> None:
                 f"so give {least} or more, or a backbone that shrinks less (model.options.output_stride)."
             )
         fixed = getattr(getattr(net.encoder, "patch_embed", None), "img_size", None)
-        flexible = bool(getattr(net.encoder, "dynamic_img_size", False)) and size % least == 0
+        flexible = bool(getattr(net.encoder, "dynamic_img_size", False)) and size % least == 0 and not exact
         if fixed and tuple(fixed) != (size, size) and not flexible:
             raise ConfigError(
                 f"pretraining.views.size is {size}, and the backbone takes images of {fixed[0]} pixels; set "
