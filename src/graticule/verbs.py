@@ -147,6 +147,7 @@ examples:
   graticule evaluate RUN evaluate.grid=healpix:256          on another grid
   graticule evaluate RUN 'evaluate.parts=[val,test]' --checkpoint last
   graticule evaluate RUN 'evaluate.grid=[camera,camera:640x768:masked]'      photographs
+  graticule evaluate RUN data.store=stores/photos-r         on another store, split as the run's is
   graticule evaluate RUN evaluate.grid=all                  every evaluation of HEAL-SWIN's guide""",
     ),
     "predict": Verb(

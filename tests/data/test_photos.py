@@ -178,13 +178,13 @@ def broken(folder):
     return {
         "missing file": ({"x": "gone.png"}, "", "gone.png is missing, which"),
         "other size": ({"x": "x.png", "m": "small.png"}, "", "small.png has 3 x 4 pixels and its photograph"),
-        "unknown coding": ({"x": "x.png", "d": "d.npy"}, "", "the lists name depth, and its coding is not known; give "),
+        "unknown coding": ({"x": "x.png", "d": "d.npy"}, "", "the lists name depth, and its coding is not known"),
         "wrong coding": (
             {"x": "x.png", "d": "d.npy"}, "source.depth_code=unity",
             "d.npy is no depth in unity: it holds float32 [2, 4]; Unity's code is three bytes of colour; set",
         ),
         "no metres": ({"x": "x.png", "d": "m.png"}, metres, "which the code metres is not written as; set source."),
-        "another palette": ({"x": "x.png", "s": "odd.png"}, "", "100% of its pixels are of such colours; set source.pal"),
+        "another palette": ({"x": "x.png", "s": "odd.png"}, "", "100% of its pixels are of such colours; set"),
         "class": ({"x": "x.png", "s": "many.png"}, "", "many.png has class 77; semantics has 0..10, and 255 where it"),
         "no picture": ({"x": "text.jpg"}, "", "text.jpg cannot be read (cannot identify image file"),
         "pickle": ({"x": "x.png", "d": "pickled.npy"}, metres, "pickled.npy cannot be read (Object arrays cannot be"),
@@ -219,7 +219,7 @@ def test_a_photograph_or_scene_is_in_one_list(folder):
         PhotosSource(train, val)
     Image.open(folder / "x.png").save(folder / "y.png")
     val = listed(folder, {"x": "y.png", "parent": "lane"}, name="val.json")
-    with pytest.raises(SourceError, match="parent 'lane' has photographs in .*; a scene must be in one part"):
+    with pytest.raises(SourceError, match=r"parent 'lane' has photographs in .*; a scene must be in one part"):
         PhotosSource(train, val)
 
 

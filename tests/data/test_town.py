@@ -164,14 +164,14 @@ def test_the_files_and_lists_are_whole(tmp_path, capsys):
     assert main(["generate", "streets", "--root", str(tmp_path / "a"), "--images", "5", "--size", "24x32"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a")
     keys = {}
-    for name in ("train_s", "val_s", "train_r", "val_r", "train_rf", "val_rf"):
+    for name in [f"{part}_{domain}" for part in ("train", "val", "test") for domain in ("s", "r", "rf")]:
         entries = json.loads((tmp_path / "a" / f"{name}.json").read_text())
-        assert len(entries) == (4 if name.startswith("train") else 1)
+        assert len(entries) == (3 if name.startswith("train") else 1)
         keys[name] = set(entries[0])
         assert all((tmp_path / "a" / path).is_file() for entry in entries for path in entry.values())
     assert keys["train_s"] == keys["val_s"] == {"x", "m", "s", "d"}
     assert keys["train_r"] == {"x"}
-    assert keys["val_r"] == {"x", "m", "s", "d", "must_may"}
+    assert keys["val_r"] == keys["test_r"] == {"x", "m", "s", "d", "must_may"}
     assert keys["train_rf"] == {"x", "m"}
     labels = np.asarray(Image.open(tmp_path / "a/r/s/00004.png"))
     assert class_of_colour(labels, PALETTES["merged"]).max() < len(MERGED), "every colour is known"

@@ -18,6 +18,7 @@ _SHOWN = {
     "answers": ("accuracy", "f1", "precision", "recall", "kappa", "calibration_error"),
     "binary": ("iou", "f1", "precision", "recall", "auroc", "average_precision"),
 }
+_FLOOD = ("error", "f05", "accuracy", "edge_coherence", "missed", "false", "may_flooded")
 _VALUES = ("mae", "rmse", "absrel", "silog", "delta1")
 
 
@@ -89,6 +90,10 @@ def _rows(target: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             low, high = target.get("intervals", {}).get(metric) or (None, None)
             interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
             yield metric, f"{value:.3f}", interval, "" if baseline.get(metric) is None else f"{baseline[metric]:.3f}"
+    for metric in _FLOOD if "flood" in target else ():
+        value = target["flood"]["pooled"][metric]
+        if value is not None:
+            yield f"flood {metric}", f"{value:.3f}", "", ""
     objects = target.get("objects", {})
     for name, own in objects.get("classes", {}).items():
         for metric in ("f1@0.5", "f1@0.3"):

@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from graticule.commands.assemble import best_threshold, checkpoint_path, device_of, load_run_task, make_datamodule
+from graticule.commands.assemble import (
+    best_threshold,
+    checkpoint_path,
+    device_of,
+    load_run_task,
+    make_datamodule,
+    split,
+)
 from graticule.commands.console import copied_to, show_guide, show_results
 from graticule.commands.evaluations import jobs_of
 from graticule.commands.naming import named_run
@@ -26,6 +33,7 @@ from graticule.conf.run_modules import EvaluateRun
 from graticule.conf.tree import Config
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Assignment
+from graticule.data.store import Store
 from graticule.errors import ConfigError
 from graticule.inference.evaluate import EvaluateOptions, evaluate
 from graticule.inference.restitch import Restitch
@@ -49,12 +57,29 @@ def main(arguments: argparse.Namespace) -> None:
     config = compose_from(run.config, request, CHANGEABLE)
     checkpoint = checkpoint_path(run, which or "best")
     task = load_run_task(checkpoint, config, request.trusted)
-    datamodule = make_datamodule(config, open_store(config), Assignment.load(run.assignment))
+    store = open_store(config)
+    datamodule = _datamodule(run, config, store)
     with copied_to(run.console_log):
         folders = evaluate_task(run, config, datamodule, task, checkpoint, request.trusted, os.environ)
         publish(run, config, task, folders)
         for folder in folders:
             print(folder)
+
+
+def _datamodule(run: Run, config: Config, store: Store) -> DataModule:
+    """The run's data; or another store, split by the same rules."""
+    if not is_other(run, store):
+        return make_datamodule(config, store, Assignment.load(run.assignment))
+    own = compose_from(run.config, Request(), ())
+    made = make_datamodule(config, store, split(config.split, store))
+    made.like = make_datamodule(own, open_store(own), Assignment.load(run.assignment))
+    return made
+
+
+def is_other(run: Run, store: Store) -> bool:
+    """Whether a store is another than the one that a run was trained with."""
+    own = compose_from(run.config, Request(), ()).data.store
+    return own is not None and Path(own).resolve() != store.path.resolve()
 
 
 def evaluate_run(run: Run, config: Config, datamodule: DataModule) -> list[Path]:
@@ -91,13 +116,14 @@ def evaluate_task(
     photos = _Photos(config, trusted)
     restitch = Restitch(run.predictions / str(config.model.name), datamodule.bands, draw_restitched)
     stitched: set[str] = set()
+    other = is_other(run, datamodule.store)
     folders, results = [], []
     for job in jobs_of(config.evaluate, datamodule.store, datamodule.targets, environment):
         options = EvaluateOptions(
             **{key: value for key, value in asdict(job).items() if key != "part"}, **wanted, seed=config.run.seed,
             device=device_of(config), progress=config.callbacks.progress,
         )  # fmt: skip
-        folder = run.evaluation(job.part, job.grid)
+        folder = run.evaluation(job.part, job.grid + (f"-{datamodule.store.path.name}" if other else ""))
         restitches = config.evaluate.restitch and job.part not in stitched
         stitched.add(job.part)
         evaluate(

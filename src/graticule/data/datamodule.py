@@ -39,6 +39,10 @@ class DataModule(LightningDataModule):
         values: of targets with values, by name: `transform`, `scaling` and `uncertainty` (see `Target`).
         seed: of order and augmentation.
 
+    Attributes:
+        like: the data that a net was trained with, where these are others: its statistics stand for those of this
+            train part, which may well have no labels.
+
     Raises:
         ConfigError: for an unknown band or target, or an option that does not fit the store.
     """
@@ -65,12 +69,15 @@ class DataModule(LightningDataModule):
         self._bands, self._targets = pick_bands(store, bands), _as_learnt(pick_targets(store, targets), values or {})
         if balance and not any(target.is_categorical for target in self._targets):
             raise ConfigError("data.balance needs a target of classes; set data.balance=0 or add one to data.targets.")
+        self.like: DataModule | None = None
         self._loaders: dict[tuple[str, int, int], Loader] = {}
         self._reader("train", augment)  # so that a crop that does not fit is refused now
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Measured once, on what training sees: the pixels of the train part, before augmentation."""
+        """Measured once, on what training sees: the pixels of the train part, unaugmented; or those of `like`."""
+        if self.like is not None:
+            return self.like.statistics
         return measure(self._reader("train", None), self.assignment.samples("train"), self.num_workers)
 
     @property
@@ -81,7 +88,8 @@ class DataModule(LightningDataModule):
     @property
     def targets(self) -> tuple[Target, ...]:
         """The targets; those with values have mean and std of the train part."""
-        return self.statistics.targets
+        own = {target.name for target in self._targets}
+        return tuple(target for target in self.statistics.targets if target.name in own)
 
     @property
     def train_loader(self) -> Loader:

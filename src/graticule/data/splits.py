@@ -136,8 +136,9 @@ def assign(
             `sample`: the samples named in `by`, together with all other samples of their parents.
             `block`: by pixel, in blocks of `by` degrees (None: 15) of longitude and latitude that are drawn with
             `shares`; train, val and test at once.
-            `published`: the split that comes with the data (the store's column `published`); what it validates on
-            tests here. With `by` "val" that part validates too, as published experiments have it; this leaks.
+            `published`: the split that comes with the data (the store's column `published`): its three parts, or where
+            it has two, what it validates on tests here. With `by` "val" that part validates too, as published
+            experiments have it; this leaks.
             `none`: every sample is in all three parts. This leaks, and the audit says so.
         by: see `method`.
         shares: shares of train, val and test, adding to 1.
@@ -164,6 +165,8 @@ def assign(
     if method == "random" and _is_shares(by):
         return _at_once(rows, by, seed, fold)
     test = _published_rows(rows, by) if method == "published" else _test_rows(rows, method, by, shares, seed)
+    if method == "published" and by is None and {"val", "test"} <= set(rows["published"]):
+        return _finish(rows, {part: np.flatnonzero(rows["published"] == part) for part in PARTS})
     if method == "published" and by == "val":
         held = np.flatnonzero(test)
         return _finish(rows, {"train": np.flatnonzero(~test), "val": held, "test": held})

@@ -26,7 +26,7 @@ _README = """Simulated: streets ray-cast by `graticule generate streets`; nothin
 Seed {seed}.
 """
 _LISTS = """s is drawn as a game would, with masks (m), classes in colours (s) and depth in Unity's code (d).
-r is another town as a camera would see it; only val_r.json says what is known of its photographs.
+r is another town as a camera would see it; val_r.json and test_r.json alone say what is known of them.
 rf is r's town under water, with masks (m)."""
 _VKITTI2 = "The folders and formats are those of Virtual KITTI 2; no picture is of that data set."
 
@@ -47,7 +47,8 @@ def write_town(
 ) -> list[str]:
     """Write simulated street photographs and their lists, and return the names of the lists.
 
-    The same seed gives the same files. Every fifth photograph is in the list to validate with.
+    The same seed gives the same files. Of every five photographs one is in the list to validate with, and one in
+    that to test with.
 
     Args:
         root: the folder to make; whole or not at all.
@@ -92,15 +93,15 @@ def town_photographs(
         yield image, photograph(street, camera, origin, look, flooded=domain == "rf", seed=seed, number=number)
 
 
-def is_for_validation(image: int) -> bool:
-    """Whether a photograph is in the list to validate with: every fifth."""
-    return image % 5 == 4
+def part_of(image: int) -> str:
+    """The list that a photograph is in: of every five the fourth validates and the last tests."""
+    return ("train", "train", "train", "val", "test")[image % 5]
 
 
 def _write_domain(
     folder: Path, domain: Domain, images: int, height: int, width: int, seed: int
 ) -> dict[str, list[dict[str, Any]]]:
-    lists: dict[str, list[dict[str, Any]]] = {f"train_{domain}": [], f"val_{domain}": []}
+    lists: dict[str, list[dict[str, Any]]] = {f"{part}_{domain}": [] for part in ("train", "val", "test")}
     for image, photo in town_photographs(domain, images, height, width, seed):
         files = {"x": f"{domain}/x/{image:05d}.{'png' if domain == 's' else 'jpg'}"}
         known = {"m": f"{domain}/m/{image:05d}.png"}
@@ -108,7 +109,7 @@ def _write_domain(
             known |= {"s": f"{domain}/s/{image:05d}.png", "d": f"{domain}/d/{image:05d}.png"}
         if domain == "r":
             known["must_may"] = f"{domain}/must_may/{image:05d}.png"
-        part = "val" if is_for_validation(image) else "train"
+        part = part_of(image)
         # What is known of r's photographs is for evaluation alone.
         lists[f"{part}_{domain}"].append(files if (domain, part) == ("r", "train") else files | known)
         _write_photo(folder, files | known, photo, real=domain == "r")
@@ -133,7 +134,7 @@ def _write_vkitti2(
     """Scene01 trains and Scene06 validates, as in the published lists."""
     lists: dict[str, list[dict[str, Any]]] = {"train_kitti": [], "val_kitti": []}
     for image, photo in town_photographs("s", images, height, width, seed):
-        part, scene = ("val", "Scene06") if is_for_validation(image) else ("train", "Scene01")
+        part, scene = ("val", "Scene06") if part_of(image) == "test" else ("train", "Scene01")
         frames = f"{scene}/clone/frames"
         number = len(lists[f"{part}_kitti"])
         files = {

@@ -19,6 +19,7 @@ from graticule.grids import parse_grid
 from graticule.inference.canvases import Canvases
 from graticule.inference.examples import Examples
 from graticule.inference.exchange import Canvas, Piece, check_exchangeable
+from graticule.inference.flood_scores import FloodScores
 from graticule.inference.gallery import Gallery, Shown
 from graticule.inference.guide import Guide, guide_names
 from graticule.inference.object_scores import ObjectScores, named_by_darts, targets_with_objects
@@ -127,6 +128,7 @@ def evaluate(
     tally = Tally(samples.targets, {t.name: constants[t.name] for t in samples.targets if t.name in constants})
     examples = Examples(options.examples, datamodule.bands, samples.targets)
     objects = _object_scores(samples, options)
+    floods = FloodScores(datamodule.store, samples.targets, options.threshold)
     predict = on_any_square(tasks, options.device, options.tta)
     further: dict[str, Any] = {}
     if are_photographs(datamodule.store):
@@ -135,7 +137,7 @@ def evaluate(
         )
         further = _on_photographs(samples, predict, tally, examples, options, photos, checkpoint, folder, draw)
     elif options.grid == "store":
-        _on_store(samples, predict, tally, examples, options, objects, restitch)
+        _on_store(samples, predict, tally, examples, options, objects, floods, restitch)
     else:
         other = None if options.grid == "scene" else parse_grid(options.grid)
         if other is not None:
@@ -147,7 +149,7 @@ def evaluate(
                 objects.add(canvas.fields, canvas.truth, canvas.blended() > 0, canvas.pairs)
             for piece in canvas.pieces(other):
                 _add(tally, piece, options.area_weighted, grid_changed=other is not None)
-    return _write(samples, tally, objects, examples, folder, options, checkpoint, began, further)
+    return _write(samples, tally, objects, floods, examples, folder, options, checkpoint, began, further)
 
 
 def _object_scores(samples: Samples, options: EvaluateOptions) -> ObjectScores:
@@ -164,7 +166,7 @@ def _title(samples: Samples, options: EvaluateOptions) -> str:
 
 def _on_store(
     samples: Samples, predict: Predict, tally: Tally, examples: Examples, options: EvaluateOptions,
-    objects: ObjectScores, restitch: Restitch | None,
+    objects: ObjectScores, floods: FloodScores, restitch: Restitch | None,
 ) -> None:  # fmt: skip
     canvases = Canvases(samples, restitch.keep) if restitch and not samples.of_samples else None
     by_area = options.area_weighted and not samples.of_samples
@@ -175,6 +177,7 @@ def _on_store(
         tally.add(predictions, batch[TARGETS], valid, weight, samples.codes(batch))
         examples.add(batch, predictions, regions)
         objects.add_windows(batch, predictions, samples.pair_of)
+        floods.add(batch, predictions)
         if canvases is not None and restitch is not None:
             for row, canvas in canvases.add(batch, predictions):
                 restitch.add(samples.scene(row), canvas)
@@ -242,7 +245,7 @@ def _add(tally: Tally, piece: Piece, area_weighted: bool, *, grid_changed: bool)
 
 
 def _write(
-    samples: Samples, tally: Tally, objects: ObjectScores, examples: Examples, folder: Path,
+    samples: Samples, tally: Tally, objects: ObjectScores, floods: FloodScores, examples: Examples, folder: Path,
     options: EvaluateOptions, checkpoint: str, began: float, further: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """The three files of an evaluation; `metrics.json` last, since it is what tells that the others are there."""
@@ -253,9 +256,8 @@ def _write(
             tally, target, samples.pairs, draws=options.bootstrap, seed=options.seed,
             majority=_majority(samples.datamodule, target), threshold=options.threshold,
         )  # fmt: skip
-        targets[target.name] = entry | objects.entry(
-            target, samples.pairs, draws=options.bootstrap, seed=options.seed
-        )  # fmt: skip
+        counted_objects = objects.entry(target, samples.pairs, draws=options.bootstrap, seed=options.seed)
+        targets[target.name] = entry | counted_objects | floods.entry(target)
         arrays |= {f"{target.name}/{name}": values for name, values in sums.items()}
     first: dict[str, Any] = next(iter(targets.values()), {})
     content = {

@@ -13,6 +13,11 @@ from graticule.reporting.tables import bounds_of, scores_of
 from graticule.reporting.words import number
 
 _COLUMNS = ("precision", "recall", "f1", "accuracy", "average_precision")
+_FLOOD = {
+    "error": "wrong pixels of all", "f05": "F0.5", "accuracy": "accuracy where it cannot or must be",
+    "edge_coherence": "edge coherence (0 is best)", "missed": "missed of must", "false": "flooded of cannot",
+    "may_flooded": "flooded of may",
+}  # fmt: skip
 _HEADS = ("Precision", "Recall", "F1", "Accuracy", "Average precision")
 
 
@@ -21,7 +26,7 @@ def detection(found: Evidence, prefix: str) -> Html:
     pieces: list[object] = []
     main = found.main_evaluation
     for name, result in main.targets.items() if main else ():
-        own = [*_curves(result), *_objects(found, name)]
+        own = [*_curves(result), *_flood(found, name), *_objects(found, name)]
         if own:
             pieces += [tag("h3", name), *own]
     if not pieces:
@@ -56,6 +61,27 @@ def _chart(
     if diagonal:
         lines.append(Line("by chance", np.array([0.0, 1.0]), np.array([0.0, 1.0]), 8, faint=True))
     return line_chart(title, lines, x_name=x_name, from_zero=True, ends=False)
+
+
+def _flood(found: Evidence, target: str) -> list[Html]:
+    """Masks of water against labels of where it cannot, must and may be, of every evaluation that has them."""
+    told = [(e, e.targets.get(target, {}).get("flood")) for e in found.evaluations]
+    pieces: list[Html] = []
+    for evaluation, flood in told:
+        if not isinstance(flood, Mapping) or not flood.get("pooled"):
+            continue
+        pooled, mean, bad = flood["pooled"], flood.get("mean") or {}, flood.get("bad") or {}
+        rows = [
+            tag("tr", tag("th", words, scope="row"), *(
+                tag("td", number(part.get(name)), class_="num") for part in (pooled, mean)
+            ))
+            for name, words in _FLOOD.items()
+        ]  # fmt: skip
+        heads = [tag("th", head, scope="col", class_="num") for head in ("All pixels", "Mean of images")]
+        table = tag("table", tag("thead", tag("tr", tag("th", "Water"), heads)), tag("tbody", rows), class_="data")
+        note = f"Evaluation {evaluation.name}, {flood.get('images')} images, of which {bad.get('images')} are bad."
+        pieces += [tag("h4", "Where water cannot, must and may be"), tag("p", note, class_="quiet"), table]
+    return pieces
 
 
 def _objects(found: Evidence, target: str) -> list[Html]:

@@ -200,9 +200,9 @@ def shade(
 def _windows(
     camera: CameraGrid, corners: Float64[np.ndarray, "solids corners 3"]
 ) -> tuple[list[tuple[slice, slice] | None], Float64[np.ndarray, " solids"]]:  # fmt: skip
-    """The rows and columns that solids may appear in, by corners round them (None out of sight), and the least depth.
+    """The rows and columns that solids may appear in, by corners round them, and the least depth.
 
-    Those that reach behind the camera may appear anywhere.
+    None for those out of sight or too small. Those that reach behind the camera may appear anywhere.
     """
     right, down, axis = matrix(camera.rotation).T
     ahead = corners @ axis
@@ -216,7 +216,9 @@ def _windows(
     low[behind], high[behind] = 0, np.inf
     first = np.clip(low, 0, camera.shape).astype(np.int64)
     last = np.clip(high, 0, camera.shape).astype(np.int64)
-    there = (ahead >= _NEAR).any(axis=1) & (first < last).all(axis=1)
+    # What is smaller than half a pixel is left out.
+    shown = (high - low).max(axis=1) > 3.5
+    there = (ahead >= _NEAR).any(axis=1) & (first < last).all(axis=1) & shown
     windows = [
         (slice(int(top), int(bottom)), slice(int(left), int(right))) if seen else None
         for (top, left), (bottom, right), seen in zip(first, last, there, strict=True)
