@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from graticule.conf.choices import CHOICES, choices_of
 from graticule.conf.compose import checked
 from graticule.conf.course import NETS as COURSE_NETS
 from graticule.conf.course import course_key, course_option
+from graticule.conf.kinds import TaskName
 from graticule.conf.tree import Config
 from graticule.errors import ConfigError, nearest
 
@@ -84,7 +85,9 @@ def _find(name: str, tree: Mapping[str, Any]) -> str:
     if section and (section == "model" or section.startswith(("optim.", "task.losses"))):
         return name  # an option of a part, which that part checks
     known = [key for key, _ in _leaves(tree, "")]
-    same = [key for key in known if key.rpartition(".")[2] == leaf and not section and not key.startswith(_FIXED)]
+    others = tuple(f"{kind}." for kind in get_args(TaskName) if kind != tree["task"]["name"])
+    apart = (*_FIXED, *others)
+    same = [key for key in known if key.rpartition(".")[2] == leaf and not section and not key.startswith(apart)]
     if len(same) == 1:
         return same[0]
     if same:
