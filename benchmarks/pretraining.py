@@ -5,7 +5,7 @@ labels (a window's class is that of most of its pixels), on all test windows and
 of a random start of the same architecture and seed. One line of JSON per run, so that it can be stopped and go on.
 
     graticule prepare experiment=earth_simclr data.store=stores/earth-5deg
-    python benchmarks/pretraining.py stores/earth-5deg found.jsonl --seeds 3
+    python benchmarks/pretraining.py stores/earth-5deg found.jsonl
     python benchmarks/pretraining.py stores/earth-5deg found.jsonl --table
 """
 
@@ -89,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("store", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--words", nargs="*", default=[])
     parser.add_argument("--table", action="store_true")
@@ -102,7 +102,7 @@ def main():
     assignment = assign(store, method="block", seed=SPLIT_SEED)
     done = {(line["method"], line["seed"]) for line in map(json.loads, _lines(told.out))}
     starts = {}
-    for seed in range(told.seeds):
+    for seed in told.seeds:
         for method in told.methods:
             if (method, seed) in done:
                 continue

@@ -159,10 +159,10 @@ class Views:
             kept &= shown
         else:
             shown = np.ones(len(bands), dtype=bool)
-        for one, other in direction_pairs(bands) if any(band.kind == "direction" for band in bands) else []:
-            kept[other] = kept[one]
         if not kept.any():
             kept[np.flatnonzero(shown)[int(some[-2] * shown.sum())]] = True
+        for pair in direction_pairs(bands) if any(band.kind == "direction" for band in bands) else []:
+            kept[list(pair)] = kept[list(pair)].any()
         return kept
 
 

@@ -40,7 +40,8 @@ def draw_embedding(
     for entry in legend:
         here = points[known == entry.value]
         if len(here):
-            axes.scatter(here[:, 0], here[:, 1], s=12, color=entry.colour, label=f"{entry.name} ({len(here)})", linewidths=0)
+            told = f"{entry.name} ({len(here)})"
+            axes.scatter(here[:, 0], here[:, 1], s=12, color=entry.colour, label=told, linewidths=0)
     axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second component ({shares[1]:.0%})")
     axes.set_title(title)
