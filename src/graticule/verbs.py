@@ -164,16 +164,19 @@ examples:
   graticule predict RUN scenes/new.tif predict.probabilities=uint8
   graticule predict RUN scenes/*.tif predict.workers=4 predict.min_object_size=32
   graticule predict RUN OTHER_RUN new.tif --checkpoint best --checkpoint last
-  graticule predict RUN photo.png --calibration FV.json     a photograph: classes or depth on it and on the sphere
+  graticule predict RUN photo.jpg                           a photograph, where the run's source is photos
+  graticule predict RUN photo.png --calibration FV.json     a fisheye one: on it and on the sphere
   graticule predict RUN 00000_FV                            one of its source""",
     ),
     "render": Verb(
-        "show photographs under smog or in the light of a wildfire",
+        "show photographs flooded, under smog, or in the light of a wildfire",
         "graticule render EVENT IMAGE [IMAGE ...]",
-        """Smog needs the distance of every pixel, a wildfire the sky: files of the photograph's name (.npy, .npz, .png)
-such as `graticule predict` writes. `all` does what can be done, with a sheet of all pictures of each photograph.
+        """Smog needs the distance of every pixel, a wildfire the sky, a flood a mask and a painter. A trained masker
+sees all three; files of the photograph's name (.npy, .npz, .png) come before it. `all` does what can be done, with a
+sheet of all pictures of each photograph.
 
 examples:
+  graticule render all photos --run MASKER_RUN --painter PAINTER_RUN --size 640
   graticule render smog street.jpg --depth street.npy
   graticule render wildfire photos --segmentation labels --sky 13 --seed 7
   graticule render all photos/*.jpg --depth RUN/predictions --segmentation RUN/predictions --out pictures""",

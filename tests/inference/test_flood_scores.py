@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from graticule.cli import main
 from graticule.data.datamodule import DataModule
@@ -86,3 +87,11 @@ def test_a_run_on_simulated_streets_is_evaluated_on_the_other_domain(town, tmp_p
     assert "Where water cannot, must and may be" in (tmp_path / run / "report.html").read_text()
     own = json.loads((tmp_path / run / "evaluation" / "test-store" / "metrics.json").read_text())
     assert "flood" not in own["targets"]["mask"], "its own store has no such labels"
+
+    Image.new("RGB", (37, 21), (90, 120, 90)).save(tmp_path / "lane.jpg")
+    assert main(["predict", run, "lane.jpg", "s/x/00000"]) == 0
+    assert np.asarray(Image.open(tmp_path / run / "predictions" / "lane-mask.png")).shape == (21, 37)
+    assert (tmp_path / run / "predictions" / "s-x-00000-mask-colour.png").is_file()
+    capsys.readouterr()
+    assert main(["predict", run, "s/x/0000"]) == 2
+    assert "the source photos has no photograph 's/x/0000'; did you mean" in capsys.readouterr().err

@@ -11,8 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from graticule.commands.photo_pictures import draw_prediction
 from graticule.conf.parts import make_source
 from graticule.data.sources.fisheye import BANDS
+from graticule.data.sources.photo_files import read_photo
 from graticule.errors import ConfigError, GridError, SourceError, nearest
 from graticule.grids import CameraGrid
+from graticule.inference.flat_photos import predict_flat
 from graticule.inference.photo_files import Shot, predict_photo
 from graticule.inference.predict import PredictOptions, Task
 
@@ -27,7 +29,8 @@ def predict_photographs(
 
     Args:
         task: of a run of photographs.
-        names: files, which need the calibration, or names of the source's photographs; all of these if none.
+        names: files, which need the calibration (everyday photographs do not), or names of the source's photographs;
+            all of these if none.
         calibration: JSON file in the form of WoodScape's.
         source: the options of the run's source.
         folder: where the files go.
@@ -40,6 +43,8 @@ def predict_photographs(
         SourceError: if a photograph cannot be read or does not fit its calibration.
     """
     files = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+    if source["name"] == "photos":
+        return _flat(task, names, files, source, folder, options)
     if files and calibration is None:
         raise ConfigError(f"{files[0]} needs the calibration of its camera; add --calibration FILE.json.")
     made: Any = None if files and len(files) == len(names) else make_source(source, trusted)
@@ -47,6 +52,25 @@ def predict_photographs(
     for name in names or made.files.names:
         shot = _read(Path(name), calibration, source) if name in files else _named(name, made)
         written += predict_photo(task, shot, source, folder, options, nside=nside, draw=draw_prediction)
+    return written
+
+
+def _flat(
+    task: Task, names: Sequence[str], files: Collection[str], source: Mapping[str, Any], folder: Path,
+    options: PredictOptions,
+) -> list[Path]:  # fmt: skip
+    """Everyday photographs: files, or names of the source's; all of these if none."""
+    paths = {}
+    if len(files) < len(names) or not names:
+        made = make_source(source)
+        paths = made.paths
+    written = []
+    for name in names or paths:
+        if name not in files and name not in paths:
+            raise SourceError(f"the source photos has no photograph '{name}'; {nearest(name, paths)}")
+        path = Path(name) if name in files else paths[name]
+        stem = path.stem if name in files else name.replace("/", "-")
+        written += predict_flat(task, stem, read_photo(path), source, folder, options, draw_prediction)
     return written
 
 

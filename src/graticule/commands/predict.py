@@ -80,7 +80,8 @@ def predict(
                 "predict; measure it with `graticule evaluate`."
             )
     folder = Path(config.predict.output or Run(Path(models.runs[0])).predictions)
-    if any(Path(name).suffix.lower() in SUFFIXES for name in scenes) or "frame" in config.source.options():
+    of_photos = "frame" in config.source.options() or config.source.name == "photos"
+    if of_photos or any(Path(name).suffix.lower() in SUFFIXES for name in scenes):
         if len(tasks) > 1:
             raise ConfigError("photographs are predicted by one checkpoint; give one run and one --checkpoint.")
         return predict_photographs(

@@ -69,7 +69,7 @@ def predict_photo(
         on_photo, on_sphere = (
             layer.encode(*_moved(grid, there, target, fields[target.name], photo)) for there in (photo, sphere)
         )
-        written.append(_write_photo(path, target, on_photo[0]))
+        written.append(write_layer(path, target, on_photo[0]))
         for writer, suffix in ((zarr_writer, ".zarr"), (fits_writer, ".fits")):
             with writer(path.with_name(path.name + suffix), sphere, layer) as write:
                 write(0, on_sphere)
@@ -77,7 +77,7 @@ def predict_photo(
         if draw is not None:
             shown = Shown(shot.name, target, photo, photo, shot.x[:3], on_photo[0], on_photo[0])
             written.append(path.with_name(f"{path.name}-colour.png"))
-            _write_picture(written[-1], draw(shown))
+            write_picture(written[-1], draw(shown))
     return written
 
 
@@ -133,16 +133,17 @@ def _moved(grid: Grid, there: Grid, target: Target, field: np.ndarray, photo: Ca
     return np.nan_to_num(values), known & seen
 
 
-def _write_photo(path: Path, target: Target, pixels: np.ndarray) -> Path:
+def write_layer(path: Path, target: Target, pixels: np.ndarray) -> Path:
     """Classes as a PNG of class numbers (255: none), values as an array of float32 (NaN: none)."""
     if target.is_categorical:
-        _write_picture(path.with_name(f"{path.name}.png"), pixels)
+        write_picture(path.with_name(f"{path.name}.png"), pixels)
         return path.with_name(f"{path.name}.png")
     with whole_file(path.with_name(f"{path.name}.npy")) as temporary:
         np.save(temporary, pixels, allow_pickle=False)
     return path.with_name(f"{path.name}.npy")
 
 
-def _write_picture(path: Path, pixels: np.ndarray) -> None:
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Pixels [h, w] or [h, w, 3] uint8 as a PNG, whole or not at all."""
     with whole_file(path) as temporary:
         Image.fromarray(pixels).save(temporary)

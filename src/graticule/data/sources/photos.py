@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +94,11 @@ class PhotosSource:
                 key = next(key for key, target in TASKS.items() if target == name)
                 raise SourceError(f"source.targets has '{name}', and no entry of the lists has the key '{key}'.")
         return tuple(target for name, target in TARGETS.items() if name in (have if names is None else names))
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The file of each photograph, by name."""
+        return {name: entry.files["x"] for name, entry in self._entries.items()}
 
     @property
     def window(self) -> Mapping[str, Any]:
