@@ -133,9 +133,14 @@ def _add_generating(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("event", choices=("wildfire", "smog", "all"), metavar="EVENT", help="wildfire, smog or all")
+    events = ("flood", "wildfire", "smog", "all")
+    parser.add_argument("event", choices=events, metavar="EVENT", help="flood, wildfire, smog or all")
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="photographs, or folders of them")
+    told = "a trained masker: sees depth, classes and mask where no file tells them"
+    parser.add_argument("--run", dest="masker", metavar="RUN", help=told)
+    parser.add_argument("--painter", metavar="RUN", help="a trained painter, for the flood")
     layers = {"depth": "distance in metres", "disparity": "1 / distance, in any unit", "segmentation": "class"}
+    layers |= {"mask": "share of water"}
     for layer, told in layers.items():
         told = f"{told} of each pixel: files, or folders"
         parser.add_argument(f"--{layer}", nargs="+", type=Path, default=[], metavar="PATH", help=told)
@@ -143,7 +148,18 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-unit", type=float, metavar="METRES", help=told)
     parser.add_argument("--visibility", type=float, default=120.0, metavar="METRES", help="in the smog (120)")
     parser.add_argument("--sky", default="9", metavar="CLASS", help="number or colour ('#rrggbb') of the sky (9)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fire's colour (0)")
+    told = "share from which a pixel is water (0.5); -1 mixes water and photograph by the mask"
+    parser.add_argument("--threshold", type=float, default=0.5, metavar="SHARE", help=told)
+    parser.add_argument("--cloudy", action="store_true", help="show the painter a clouded sky, so that water is grey")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fire's colour and the clouds (0)")
+    parser.add_argument("--size", type=int, metavar="N", help="resize to so many pixels a side, and cut a square")
+    parser.add_argument("--keep-ratio", action="store_true", help="with --size: keep the proportions, cut nothing")
+    told = "layers to write, too: mask, depth, segmentation"
+    parser.add_argument("--save", nargs="+", default=[], metavar="LAYER", help=told)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the nets (auto)")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="photographs of one size at once (1)")
+    told = "let runs name code of this package"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=told)
     parser.add_argument("--out", type=Path, default=Path("rendered"), metavar="FOLDER", help="for pictures (rendered)")
 
 

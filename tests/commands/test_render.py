@@ -123,10 +123,13 @@ def test_a_photograph_without_a_layer_has_the_events_of_the_others(desk, capsys)
         (["smog"], "no photograph was given; name files or folders: graticule render smog IMAGES."),
         (["smog", "none.png"], "there is no photograph none.png; check the path."),
         (["smog", "photos/a.png"],
-         "smog needs how far away everything is: add --depth FILES (metres) or --disparity FILES."),
-        (["wildfire", "photos/a.png", "--depth", "depth"], "wildfire needs to know the sky: add --segmentation FILES."),
+         "smog needs how far away everything is: add --depth FILES (metres), --disparity FILES, or --run "
+         "MASKER."),
+        (["wildfire", "photos/a.png", "--depth", "depth"],
+             "wildfire needs to know the sky: add --segmentation FILES, or --run MASKER."),
         (["all", "photos"],
-         "nothing is known of the pixels: add --depth FILES (metres) for smog, --segmentation FILES for wildfire."),
+         "nothing is known of the pixels: add --depth FILES (metres) for smog, --segmentation FILES for wildfire, "
+         "--mask FILES and --painter RUN for a flood, or --run MASKER for all."),
         (["smog", "photos/a.png", "--depth", "labels"],
          "no file of depth in labels belongs to photos/a.png; name it a.npy, .npz or .png."),
         (["smog", "photos/a.png", "--depth", "depth", "--disparity", "depth"],
@@ -153,8 +156,8 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(words, line, desk, c
 
 
 def test_an_event_that_there_is_not_is_told_with_those_that_there_are(desk, capsys):
-    assert main(["render", "flood", "photos"]) == 2
-    assert "argument EVENT: invalid choice: 'flood' (choose from " in told_by(capsys)[1]
+    assert main(["render", "frost", "photos"]) == 2
+    assert "argument EVENT: invalid choice: 'frost' (choose from " in told_by(capsys)[1]
 
 
 def test_a_folder_that_cannot_be_written_stops_at_once(desk, capsys):

@@ -15,6 +15,7 @@ from graticule.files import whole_file
 PHOTOS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LAYERS = (".npy", ".npz", ".png")
 _ENDS = {
+    "mask": ("", "-mask", "_mask"),
     "depth": ("", "-depth", "_depth"),
     "disparity": ("", "-disparity", "_disparity"),
     "segmentation": ("", "-segmentation", "_segmentation", "-semantics", "_semantics"),
@@ -85,7 +86,7 @@ def layer_files(name: str, given: Sequence[Path], photos: Sequence[Path]) -> dic
     `a.png`). One file given for one photograph belongs to it whatever its name.
 
     Args:
-        name: depth, disparity or segmentation.
+        name: depth, disparity, segmentation or mask.
         given: files and folders.
         photos: to which they belong.
 
@@ -158,6 +159,24 @@ def read_segmentation(path: Path, sky: int | str, number: int) -> np.ndarray:
     return np.where((read_photo(path) == colour).all(axis=-1), number, number + 1)
 
 
+def read_mask(path: Path) -> np.ndarray:
+    """Share of water in each pixel, 0 to 1, float32 [h, w]; of whole numbers 255 (or 1, where none is larger) is all.
+
+    Raises:
+        SourceError: if it cannot be read, or holds other numbers.
+    """
+    values = _read_map(path, "mask")
+    most = 1.0
+    if values.dtype.kind in "ui" and values.max(initial=0) > 1:
+        most = 255.0
+    share = values.astype(np.float32) / np.float32(most)
+    if not bool(((share >= 0) & (share <= 1)).all()):
+        raise SourceError(
+            f"{path} holds {values.min()} to {values.max()}; a mask must hold 0 to 255, or shares 0 to 1."
+        )
+    return share
+
+
 def _read_map(path: Path, name: str) -> np.ndarray:
     """The numbers of a file, [h, w]; nothing in it is ever unpickled."""
     try:
@@ -178,6 +197,8 @@ def _read_map(path: Path, name: str) -> np.ndarray:
 def _load(path: Path, name: str) -> np.ndarray:
     if path.suffix.lower() == ".png":
         with Image.open(path) as image:
+            if name == "mask" and image.mode in ("RGB", "RGBA", "LA"):
+                return np.asarray(image.convert("RGB"))[..., 0]
             # The numbers of a palette are the classes; its colours are for the eye.
             return np.asarray(image)
     loaded = np.load(path, allow_pickle=False)
@@ -208,6 +229,26 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> Path:
     """
     with whole_file(path) as temporary:
         Image.fromarray(picture).save(temporary)
+    return path
+
+
+def write_layer(folder: Path, stem: str, name: str, layer: np.ndarray) -> Path:
+    """Write what is known of a photograph's pixels so that it is found again by `layer_files`.
+
+    A mask as PNG of 0 to 255, classes as PNG of their numbers (.npy where these do not fit), depth as .npy of metres.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    if name == "depth" or (name == "segmentation" and not 0 <= layer.min() <= layer.max() <= 255):
+        path = folder / f"{stem}_{name}.npy"
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, layer, allow_pickle=False)
+        return path
+    whole = np.rint(layer * 255) if name == "mask" else layer
+    path = folder / f"{stem}_{name}.png"
+    with whole_file(path) as temporary:
+        Image.fromarray(whole.astype(np.uint8)).save(temporary, format="PNG")
     return path
 
 

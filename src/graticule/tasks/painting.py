@@ -132,10 +132,19 @@ class Painting(TwoPlayers):
         Args:
             photo: 0 to 1, of any size.
             mask: 0 to 1.
-            seed: of the latent picture of each, where the painter begins with noise.
+            seed: of the latent picture, where the painter begins with noise.
         """
-        painted = (self.net(photo * 2 - 1, mask, self._latent(photo, seed, range(len(photo)))) + 1) / 2
-        return torch.where(mask > 0, painted * mask + photo * (1 - mask), photo)
+        return torch.where(mask > 0, self.fill(photo, mask, seed) * mask + photo * (1 - mask), photo)
+
+    def fill(
+        self, photo: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"], seed: int = 0
+    ) -> Float[Tensor, "b 3 h w"]:
+        """What the painter makes of photographs and masks before it is put under these; as `paint` else.
+
+        Every photograph begins with the same latent picture, so that it looks as it does alone in any batch.
+        """
+        painted: Tensor = self.net(photo * 2 - 1, mask, self._latent(photo, seed, [0] * len(photo)))
+        return (painted + 1) / 2
 
     def _latent(self, photo: Tensor, seed: int, numbers: Sequence[int]) -> Tensor | None:
         """A latent picture for each photograph, a function of the seed and its number."""

@@ -1,0 +1,73 @@
+"""The nets of `graticule render`: which runs see and paint."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from graticule.commands.assemble import checkpoint_path
+from graticule.commands.kinds import kind_of
+from graticule.commands.naming import named_run
+from graticule.conf.compose import Request, compose_from
+from graticule.errors import ConfigError
+from graticule.inference.masking import TaskMasker
+from graticule.inference.rendering import Paint
+from graticule.tasks.dense import DensePrediction
+from graticule.tasks.task import Task
+
+
+@runtime_checkable
+class _Paints(Protocol):
+    """What a task of the kind `painting` can do."""
+
+    def fill(self, photo: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
+        """Water for photographs [b, 3, h, w] where masks [b, 1, h, w] are, not yet put there; all 0 to 1."""
+
+
+def load_masker(word: Path | str, device: str, trusted: Collection[str] = ()) -> TaskMasker:
+    """The masker of a run, or of one of its checkpoints, on a device.
+
+    Raises:
+        CheckpointError: if there is none, or it cannot be used.
+        ConfigError: if the run paints, or predicts nothing that events need.
+    """
+    task, kind = _load(word, trusted)
+    if not isinstance(task, DensePrediction):
+        raise ConfigError(
+            f"{word} is of a run with task.name={kind}, which sees nothing in photographs; give a masker as --run"
+            + (" and this as --painter." if isinstance(task, _Paints) else ".")
+        )
+    return TaskMasker(task.to(device))
+
+
+def load_painter(word: Path | str, device: str, seed: int, trusted: Collection[str] = ()) -> Paint:
+    """What paints in a run, or in one of its checkpoints, on a device; `seed` is of the noise that it may begin with.
+
+    Raises:
+        CheckpointError: if there is none, or it cannot be used.
+        ConfigError: if the run does not paint.
+    """
+    task, kind = _load(word, trusted)
+    if not isinstance(task, _Paints):
+        raise ConfigError(
+            f"{word} is of a run with task.name={kind}, which paints no water; give a painter as --painter"
+            + (" and this as --run." if isinstance(task, DensePrediction) else ".")
+        )
+    task.to(device)
+    fill = task.fill
+
+    def paint(photos: Tensor, masks: Tensor) -> Tensor:
+        return fill(photos, masks[:, None], seed)
+
+    return paint
+
+
+def _load(word: Path | str, trusted: Collection[str]) -> tuple[Task, str]:
+    """The task of a run, of its best checkpoint unless one is named, and of which kind it is."""
+    path = Path(word)
+    of_file = path.is_file()
+    run = named_run(path.parent.parent if of_file else word)
+    config = compose_from(run.config, Request([], trusted=list(trusted)), ())
+    checkpoint = path if of_file else checkpoint_path(run, "best")
+    return kind_of(config).load_task(checkpoint, config, trusted).eval(), config.task.name
