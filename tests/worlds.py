@@ -4,7 +4,7 @@ import numpy as np
 from pyproj import Geod, Transformer
 
 from graticule.data.store import Store, StoreWriter
-from graticule.grids import HealpixGrid, RasterGrid, healpix_windows, raster_windows
+from graticule.grids import CameraGrid, HealpixGrid, RasterGrid, healpix_windows, raster_windows
 from graticule.schema import Band, LegendClass, Target
 
 
@@ -106,3 +106,27 @@ def plane(grid, rise, azimuth):
     middle = (np.full(grid.shape, (grid.height - 1) / 2), np.full(grid.shape, (grid.width - 1) / 2))
     metres, towards = geodesics(grid, middle, (row, column))
     return (rise * metres * np.cos(np.deg2rad(towards - azimuth)) + 500).astype(np.float32)
+
+
+def photo_world(path, *, samples=12, side=16, seed=0, labelled=True):
+    """Photographs of a grey slope that is wet below a line, brighter by the seed; mask, and ground below dry sky."""
+    legend = tuple(LegendClass(value, name, "#808080") for value, name in enumerate(("sky", "ground")))
+    wet = tuple(LegendClass(value, name, "#808080") for value, name in enumerate(("dry", "water")))
+    known = [Target("mask", "binary", wet, stored_as="mask"), Target("semantics", "classes", legend, stored_as="classes")]
+    declared = {
+        "bands": [Band(name) for name in ("red", "green", "blue")], "targets": known if labelled else [],
+        "scenes": {"photographs": CameraGrid.pinhole(side, side, side)}, "window": {}, "source": "world",
+        "source_options": {}, "space": (side, side), "dtype": np.uint8,
+    }  # fmt: skip
+    rows = np.arange(side)[:, None] * np.ones((1, side))
+    with StoreWriter(path, **declared) as writer:
+        for number in range(samples):
+            rng = np.random.default_rng([seed, number])
+            line = rng.integers(side // 3, 2 * side // 3)
+            x = np.stack([rows * 4, np.where(rows > line, 200, 40), np.full_like(rows, 60)]) + 20 * seed
+            arrays = {"mask": (rows > line).astype(np.uint8), "classes": (rows > line // 2).astype(np.uint8)}
+            row = {"sample_id": f"p{number}", "scene": "photographs", "parent": f"p{number}", "region": "all",
+                   "place": (0, 0)}  # fmt: skip
+            noisy = (x + rng.integers(0, 9, x.shape)).astype(np.uint8)
+            writer.append(noisy, arrays if labelled else {}, row)
+    return Store.open(path)

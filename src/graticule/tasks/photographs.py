@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,11 +11,13 @@ from graticule.tasks.normalisation import scale_and_shift
 
 
 def shown(x: Tensor, bands: Sequence[Band]) -> Float[Tensor, "b 3 h w"]:
-    """Stored values [b, 3, h, w] as what one sees: 0 to 1 over the valid range of each band.
+    """Stored values [b, 3, h, w] as what one sees: 0 to 1 over all that a byte can hold, else over the valid ranges.
 
     Raises:
-        ConfigError: if a band has no valid range.
+        ConfigError: if they are no bytes and a band has no valid range.
     """
+    if x.dtype == torch.uint8:
+        return x.float() / 255
     scale, shift, _ = scale_and_shift(bands, "range")
-    factor, origin = (x.new_tensor(values, dtype=x.float().dtype)[:, None, None] for values in (scale, shift))
+    factor, origin = (x.new_tensor(values, dtype=torch.float32)[:, None, None] for values in (scale, shift))
     return (x.float() * factor + origin).clamp(0, 1)
