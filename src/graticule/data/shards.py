@@ -216,8 +216,8 @@ class OtherArray:
         try:
             array = self._open()
             waiting = [array[int(index)].read() for index in indices]
-            for row, sample in zip(out, waiting, strict=True):
-                row[...] = sample.result() if bands is None else sample.result()[list(bands)]
+            for place, sample in enumerate(waiting):
+                out[place] = sample.result() if bands is None else sample.result()[list(bands)]
         except ValueError as error:
             reason = str(error).split("[", 1)[0].strip()
             raise StoreError(f"{self.folder} cannot be read ({reason}); {_REMEDY}.") from error
