@@ -8,9 +8,9 @@ from graticule.training.load_rules import LoadPaths, load_paths, parse_load
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
-    """Runs M and P, an output folder O, an exported model E, an empty folder, and a file of another kind."""
+    """Runs M, P and O, a folder B of both, one of the half, an exported model E, an empty folder, and a file of another kind."""
     monkeypatch.chdir(tmp_path)
-    for run in ("M", "P", "O"):
+    for run in ("M", "P", "O", "B/masker", "B/painter", "half/painter"):
         (tmp_path / run / "checkpoints").mkdir(parents=True)
         for name in ("last.ckpt", "best.ckpt"):
             (tmp_path / run / "checkpoints" / name).touch()
@@ -34,8 +34,8 @@ LAST = "checkpoints/last.ckpt"
         ({}, "p", "O", None, f"O/{LAST}"),
         ({"p": "P"}, "p", "O", None, f"P/{LAST}"),
         ({"m": "M", "p": "P"}, "mp", "O", f"M/{LAST}", f"P/{LAST}"),  # rule 4
-        ({"pm": "O"}, "pm", None, f"O/{LAST}", f"O/{LAST}"),
-        ({}, "mp", "O", f"O/{LAST}", f"O/{LAST}"),
+        ({"pm": "B"}, "pm", None, f"B/masker/{LAST}", f"B/painter/{LAST}"),
+        ({}, "mp", "B", f"B/masker/{LAST}", f"B/painter/{LAST}"),
     ],
 )
 def test_what_is_loaded(there, told, parts, output, m, p):
@@ -57,6 +57,8 @@ def test_what_is_loaded(there, told, parts, output, m, p):
         ({}, "mp", None, ConfigError, "nothing says what to load the painter and masker from; give pm=PATH"),
         ({"m": "M"}, "mp", "O", ConfigError, "has m and no p, and the painter is needed too"),
         ({"p": "P"}, "mp", "O", ConfigError, "has p and no m, and the masker is needed too"),
+        ({"pm": "half"}, "mp", None, CheckpointError, "half has no folder 'masker', so that it holds no masker"),
+        ({"pm": "B/masker/checkpoints/last.ckpt"}, "mp", None, CheckpointError, "last.ckpt has no folder 'masker'"),
         ({"pm": "O", "m": "M"}, "mp", None, ConfigError, "has pm and also m; give pm alone"),
         ({"m": "O", "p": "O"}, "mp", None, ConfigError, "O as m and as p; a path for both is given as pm"),
         ({"x": "O"}, "mp", None, ConfigError, "load_paths has no 'x'; the known ones are: m, p, pm."),

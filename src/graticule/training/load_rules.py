@@ -3,7 +3,8 @@
 1. A folder stands for its latest checkpoint.
 2. A specific checkpoint must be a file of a checkpoint: `.ckpt`, or `.safetensors` of an exported model.
 3. For a masker or a painter alone, its own path or none is given; none stands for the latest of the output folder.
-4. For both, one path for each, one for both (`pm`), or none is given.
+4. For both, one path for each, one for both (`pm`), or none is given. A folder for both holds the folders `masker` and
+   `painter`, each a run or an exported model.
 
 (ClimateGAN let `pm` win silently over the others, and took any file in half of the cases.)
 """
@@ -80,7 +81,8 @@ def _one(part: str, given: Mapping[str, Path], output: str | Path | None) -> Pat
     others = [name for name in given if name != part]
     if others:
         raise ConfigError(
-            f"only the {NAMES[part]} is loaded, and load_paths also has {', '.join(others)}; give {part} alone, or none."
+            f"only the {NAMES[part]} is loaded, and load_paths also has {', '.join(others)}; "
+            f"give {part} alone, or none."
         )
     return given.get(part) or _output(output, part)
 
@@ -91,7 +93,7 @@ def _both(given: Mapping[str, Path], output: str | Path | None) -> dict[str, Pat
         others = ", ".join(sorted(set(given) - {"pm"}))
         raise ConfigError(f"load_paths has pm and also {others}; give pm alone, or m and p without it.")
     if "pm" in given:
-        return {"m": given["pm"], "p": given["pm"]}
+        return _inside(given["pm"])
     if len(given) == 1:
         (there,) = given
         missing = "p" if there == "m" else "m"
@@ -100,10 +102,22 @@ def _both(given: Mapping[str, Path], output: str | Path | None) -> dict[str, Pat
             "path for both as pm."
         )
     if not given:
-        return dict.fromkeys(("m", "p"), _output(output, "pm"))
+        return _inside(_output(output, "pm"))
     if given["m"] == given["p"]:
         raise ConfigError(f"load_paths has {given['m']} as m and as p; a path for both is given as pm.")
     return dict(given)
+
+
+def _inside(folder: Path) -> dict[str, Path]:
+    """Masker and painter in a folder of both."""
+    found = {part: folder / NAMES[part] for part in ("m", "p")}
+    for part, path in found.items():
+        if not path.is_dir():
+            raise CheckpointError(
+                f"{folder} has no folder '{path.name}', so that it holds no {NAMES[part]}; give the folder of both as "
+                "pm, or a path for each as m and p."
+            )
+    return found
 
 
 def _output(output: str | Path | None, name: str) -> Path:
