@@ -236,11 +236,16 @@ def _roof(seen: Seen, colour: np.ndarray, look: Look) -> np.ndarray:
 
 
 def _leaves(seen: Seen, colour: np.ndarray, look: Look) -> np.ndarray:
-    x, y, z = seen.point.T
-    coarse = noise(x + 0.6 * z, y + 0.8 * z, size=14, slope=1.6, number=look.pattern + 2)
-    fine = noise(x - 0.5 * y, z + 0.3 * y, size=4, slope=0.7, number=look.pattern + 3)
-    fine = fine * np.clip(0.04 / seen.pixel, 0, 1)
-    bright = np.clip(0.9 + (0.4 + look.grain * 0.35) * (0.30 * coarse + 0.28 * fine), 0.2, 2.2)
+    # On the plane that the surface faces most, so that nothing is drawn out.
+    axis = np.abs(seen.normal).argmax(axis=1)
+    rows = np.arange(len(axis))
+    u, v = seen.point[rows, (axis + 1) % 3], seen.point[rows, (axis + 2) % 3]
+    coarse = noise(u + 3 * axis, v, size=14, slope=1.6, number=look.pattern + 2)
+    fine = noise(u, v + 5 * axis, size=6, slope=0.9, number=look.pattern + 3)
+    fine = fine * np.clip(0.05 / seen.pixel, 0, 1)
+    bright = np.clip(0.9 + (0.4 + look.grain * 0.35) * (0.30 * coarse + 0.40 * fine), 0.15, 2.4)
+    # The underside of a crown is in its own shade.
+    bright *= 0.8 + 0.2 * np.clip(seen.normal[:, 2] + 0.5, 0, 1)
     tint = np.array([1.0, 1.0, 0.9]) + np.clip(coarse, -1, 2)[:, None] * np.array([0.12, 0.03, -0.02])
     return np.asarray(colour * bright[:, None] * tint, np.float32)
 

@@ -128,7 +128,7 @@ def _on_pavement(rng: Generator, side: int, edge: float, pavement: float, ground
     for x in np.arange(5, 70, 13.0) + rng.uniform(0, 9):
         kind = rng.choice(["lamp", "sign", "light"])
         found += {"lamp": _lamp, "sign": _sign, "light": _light}[kind](x, y, z, side)
-    for x in np.arange(2, 80, 9.0 / max(trees, 0.1)) + rng.uniform(0, 8):
+    for x in np.arange(7, 80, 9.0 / max(trees, 0.1)) + rng.uniform(0, 8):
         if rng.random() < 0.45:
             found += _tree(rng, float(x), edge + side * 0.6, z, float(rng.uniform(0.7, 1.2)))
     for x in rng.uniform(4, 45, int(rng.integers(1, 6))):
@@ -222,7 +222,7 @@ def _garden(rng: Generator, side: int, kerb: float, garden: float, ground: Profi
             colour = (0.5, 0.5, 0.48) if rng.random() < 0.5 else (0.2, 0.13, 0.08)
             found.append(box("fence", (x, low, 0.0), (x + length, low + 0.08, 1.0), colour))
         x += length + rng.uniform(1, 5)
-    for x in rng.uniform(3, 55, int(6 * trees)):
+    for x in rng.uniform(6, 55, int(6 * trees)):
         y = kerb + side * rng.uniform(0.3, 1.0) * garden
         if rng.random() < 0.5 and garden > 2.5:
             found += _tree(rng, float(x), float(y), ground.at(float(y)), float(rng.uniform(0.8, 1.5)))
