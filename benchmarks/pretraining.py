@@ -117,8 +117,8 @@ def main():
                 torch.manual_seed(seed)
                 start = make_backbone(about["encoder"], len(about["bands"]), options=about["options"]).eval()
                 starts[key] = probes(features(start, about, store, assignment), seed)
-            line = {"method": method, "seed": seed, "cpu_s": round(cost), "folder": str(run.folder), "words": told.words,
-                    "validation": about["validation"], "random": starts[key],
+            line = {"method": method, "seed": seed, "cpu_s": round(cost), "folder": str(run.folder),
+                    "words": told.words, "validation": about["validation"], "random": starts[key],
                     "probes": probes(features(net, about, store, assignment), seed)}  # fmt: skip
             with told.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
