@@ -12,19 +12,19 @@ from graticule.commands.assemble import device_of, split
 from graticule.commands.backbones import RANDOM, probed
 from graticule.commands.console import tell
 from graticule.commands.profile_folder import head_of
-from graticule.conf.compose import Request, compose
+from graticule.conf.compose import Request, compose, compose_from
 from graticule.conf.overrides import wishes
 from graticule.conf.tree import Config
 from graticule.data.datamodule import DataModule
 from graticule.data.loader import pick_targets
-from graticule.data.splits import PARTS
+from graticule.data.splits import PARTS, Assignment
 from graticule.data.store import Store
 from graticule.errors import ConfigError, nearest
 from graticule.files import whole_folder
 from graticule.inference.features import Frozen, features_of
 from graticule.inference.probing import Parts, probe
 from graticule.reporting.probe_charts import draw_probes
-from graticule.runs import random_id, write_json
+from graticule.runs import Run, random_id, write_json
 from graticule.schema import Target
 
 PROBES = "_probes"
@@ -57,7 +57,8 @@ def probe_store(word: str, store: Store, words: list[str], trusted: tuple[str, .
     """
     config = compose(Request([*_usual_split(store, words), *words], trusted=trusted), kinds=())
     target = _target(store, config)
-    assignment = split(config.split, store)
+    own = None if _names_split(words) else _own_split(Path(word), store, trusted)
+    assignment = split(config.split, store) if own is None else own
 
     def datamodule(bands: list[str] | None) -> DataModule:
         data = config.data
@@ -76,7 +77,8 @@ def probe_store(word: str, store: Store, words: list[str], trusted: tuple[str, .
         found[net.name] = _probes(config, target, lambda seed: parts)
     if start is not None and (config.probe.baseline or not found):
         found["random start"] = _probes(config, target, lambda seed: _features(start(seed), data, target, config))
-    return _write(config, store, target, net, found)
+    told = config.split.model_dump(mode="json") if own is None else "as the net was trained with"
+    return _write(config, store, target, net, found, told)
 
 
 def _probes(config: Config, target: Target, parts_of: Callable[[int], Parts]) -> dict[str, Any]:
@@ -105,20 +107,34 @@ def _target(store: Store, config: Config) -> Target:
 
 def _usual_split(store: Store, words: Sequence[str]) -> list[str]:
     """Where the words name no split: the published one, else blocks where places are known, else at random."""
-    asked = wishes(words)
-    if "split" in asked.groups or any(key.split(".")[0] == "split" for key in asked.values):
+    if _names_split(words):
         return []
     if "published" in store.metadata:
         return ["split=published"]
     return ["split=random" if bool(store.metadata.geometry.is_empty.any()) else "split=block"]
 
 
-def _write(config: Config, store: Store, target: Target, net: Frozen, found: dict[str, Any]) -> Path:
+def _names_split(words: Sequence[str]) -> bool:
+    asked = wishes(words)
+    return "split" in asked.groups or any(key.split(".")[0] == "split" for key in asked.values)
+
+
+def _own_split(path: Path, store: Store, trusted: tuple[str, ...]) -> Assignment | None:
+    """The split that the net was trained with, where that was on this very store; so that it has not seen the test."""
+    for folder in (path, path.parent):
+        run = Run(folder)
+        if run.config.is_file() and run.assignment.is_file():
+            trained_on = compose_from(run.config, Request(trusted=trusted), ()).data.store
+            return Assignment.load(run.assignment) if trained_on == str(store.path.resolve()) else None
+    return None
+
+
+def _write(config: Config, store: Store, target: Target, net: Frozen, found: dict[str, Any], told: Any) -> Path:
     """Show the table, and write all to a folder."""
     content = head_of("probe", config, device_of(config)) | {
         "net": {"name": net.name, "bands": list(net.bands), **net.told}, "store": str(store.path),
         "target": target.name, "classes": [entry.name for entry in target.legend],
-        "split": config.split.model_dump(mode="json"), "seeds": config.probe.seeds, "results": found,
+        "split": told, "seeds": config.probe.seeds, "results": found,
     }  # fmt: skip
     _show(content)
     name = f"{config.probe.name or net.name.replace(' ', '-')}-{store.path.name}-{random_id()}"
