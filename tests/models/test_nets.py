@@ -11,18 +11,24 @@ from graticule.grids.windows import morton
 from graticule.models.fcn import FCNResNet101
 from graticule.models.heal_swin import HealSwin
 from graticule.models.healpix import OnHealpix
+from graticule.models.masker.masker import Masker
 from graticule.models.pixel import PixelNet
 from graticule.models.segmentation_cnn import SegmentationCNN
 from graticule.models.smp import SMP
 from graticule.models.swin_unet import SwinUNet
 from graticule.models.unet import UNet
+from graticule.schema import LegendClass, Target
 
 Make = Callable[[int, int], nn.Module]
 SMALL = {"decoder_channels": [16, 8, 8, 8, 4]}
 LITTLE = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2)}
 SHALLOW = {"encoder_depth": 3, "decoder_intermediate_channels": [8, 16, 16], "decoder_fusion_channels": 16}
 
+TWO = tuple(LegendClass(value, f"class {value}", "#000000") for value in range(2))
+DEPTH, SEMANTICS = Target("depth", "depth", unit="m"), Target("semantics", "classes", TWO)
+
 NETS: dict[str, Make] = {
+    "masker": lambda c, k: Masker(c, k, [DEPTH, SEMANTICS][3 - k :], "mobilenet"),
     "cnn": lambda c, k: SegmentationCNN(c, k, embedding_size=8),
     "cnn pooled": lambda c, k: SegmentationCNN(c, k, embedding_size=8, pool_sizes=(5, 5, 2), norm="none"),
     "unet": lambda c, k: UNet(c, k, channels=8),
@@ -43,7 +49,7 @@ SPHERES: dict[str, Make] = {
     "heal swin": lambda c, k: HealSwin(c, k, range(12), window_size=16, **LITTLE),
     "heal swin ring": lambda c, k: HealSwin(c, k, range(12), shift_strategy="ring_shift", attn_drop_rate=0.1, **LITTLE),
 }
-BANDS = dict(zip(NETS, (1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 11, 10, 2, 3), strict=True)) | {"fcn": 3}
+BANDS = dict(zip(NETS, (3, 1, 2, 3, 4, 5, 13, 7, 6, 9, 12, 11, 10, 2, 3), strict=True)) | {"fcn": 3}
 BANDS |= {"heal swin": 4, "heal swin ring": 1}
 CELLS = {(1, 1): 12, (2, 1): 48, (33, 17): 12 * 16, (64, 45): 12 * 64}
 """What a net of spheres gets in place of an image of some size; 12 * 256 in place of others."""
