@@ -8,6 +8,7 @@ from pathlib import Path
 from graticule.errors import GraticuleError
 from graticule.files import whole_file
 from graticule.reporting import compare, cross, record, sections, study
+from graticule.reporting.backbone import backbone, is_pretraining
 from graticule.reporting.detection import detection
 from graticule.reporting.earth import layers
 from graticule.reporting.evidence import Evidence, read_evidence
@@ -79,6 +80,14 @@ def _body(runs: Sequence[Evidence]) -> Html:
 
 
 def _sections(found: Evidence, prefix: str) -> Html:
+    if is_pretraining(found):
+        return join(
+            backbone(found, prefix),
+            sections.learning(found, prefix),
+            record.data_and_split(found, prefix),
+            sections.timings(found, prefix),
+            record.configuration(found, prefix),
+        )
     return join(
         sections.results(found, prefix),
         sections.scene(found, prefix),
@@ -99,8 +108,9 @@ def _links(prefix: str, found: Evidence) -> list[tuple[str, str]]:
         "results": "Result", "map": "Map", "windows": "Windows", "classes": "Classes", "places": "Regions",
         "calibration": "Calibration", "learning": "Learning", "data": "Data", "timings": "Timings", "record": "Record",
     }  # fmt: skip
-    if not found.evaluations:
-        names.pop("calibration")
+    absent = ["map", "windows", "classes", "places", "calibration"] if is_pretraining(found) else []
+    for name in absent or ([] if found.evaluations else ["calibration"]):
+        names.pop(name)
     return [(f"#{prefix}-{ident}", name) for ident, name in names.items()]
 
 

@@ -32,6 +32,12 @@ NAMES = {
     "delta1": "δ < 1.25",
     "delta2": "δ < 1.25²",
     "delta3": "δ < 1.25³",
+    "knn": "20 nearest neighbours",
+    "knn_balanced": "20 nearest neighbours, mean of classes",
+    "linear": "Linear probe",
+    "linear_balanced": "Linear probe, mean of classes",
+    "rank": "Effective rank",
+    "teacher_entropy": "Entropy of the teacher",
 }
 _LOWER_IS_BETTER = {"mae", "rmse", "absrel", "silog", "calibration_error", "loss"}
 IN_UNIT = {"mae", "rmse", "mean", "bias", "mean_std", "median_std"}
