@@ -8,7 +8,7 @@ from graticule.training.load_rules import LoadPaths, load_paths, parse_load
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
-    """Runs M, P and O, a folder B of both, one of the half, an exported model E, an empty folder, and a file of another kind."""
+    """Runs M, P and O, folders B of both and `half`, an exported model E, an empty folder, a file of another kind."""
     monkeypatch.chdir(tmp_path)
     for run in ("M", "P", "O", "B/masker", "B/painter", "half/painter"):
         (tmp_path / run / "checkpoints").mkdir(parents=True)

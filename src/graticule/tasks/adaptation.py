@@ -1,5 +1,6 @@
 """Dense prediction that also learns from stores of other domains, whose photographs have no labels."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -238,7 +239,8 @@ class DomainAdaptation(TwoPlayers, DensePrediction):
         for (name, target), sums in self.domain_sums.items():
             added = {key: sum_over_ranks(value).cpu().numpy() for key, value in sums.items()}
             found = metrics(by_name[target].kind, added, [entry.name for entry in by_name[target].legend])
-            values |= {f"val/{name}/{target}/{key}": value for key, value in found.items()}
+            # A domain may have labels nowhere in this part.
+            values |= {f"val/{name}/{target}/{key}": value for key, value in found.items() if math.isfinite(value)}
         self.val_metrics |= values
         self.log_dict(values, logger=False)
 
