@@ -81,8 +81,8 @@ def test_levels_that_timm_names_otherwise_are_found(tmp_path):
     options = {"dims": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
     net = saved(tmp_path / "b", 3, "convnext_atto", options)
     x = torch.randn(1, 3, 64, 64)
-    smp = SMP(3, 2, "unet", "tu-convnext_atto", str(tmp_path / "b"), {**options, "decoder_channels": [8] * 4,
-                                                                       "encoder_depth": 4}).eval()  # fmt: skip
+    decoder = {"decoder_channels": [8] * 5}
+    smp = SMP(3, 2, "unet", "tu-convnext_atto", str(tmp_path / "b"), options | decoder).eval()
     with torch.inference_mode():
         torch.testing.assert_close(smp.net.encoder(x)[-1], net.encoder.forward_features(x))
 

@@ -18,18 +18,10 @@ from graticule.errors import CheckpointError, ConfigError, nearest
 from graticule.models.backbones import Backbone, save_backbone
 from graticule.runs import Run
 from graticule.schema import band_from_dict, target_from_dict
+from graticule.tasks.pretraining import Pretraining
 from graticule.tasks.task import Task, check_weights
 from graticule.training.checkpoints import read_checkpoint
 from graticule.training.record import Draw
-
-try:
-    from graticule.tasks.pretraining import Pretraining
-except ImportError as error:
-    if error.name is None or not error.name.startswith("lightly"):
-        raise
-    raise ConfigError(
-        "task.name=pretraining needs the package lightly, which is missing; pip install 'graticule[pretraining]'."
-    ) from error
 
 __all__ = ["draw", "finish", "load_task", "make_datamodule", "make_task"]
 
@@ -91,7 +83,7 @@ def make_task(config: Config, datamodule: Any, trusted: Collection[str] = ()) ->
 def _backbone(config: dict[str, Any], in_channels: int, trusted: Collection[str]) -> Any:
     if config["model"]["name"] != "backbone":
         raise ConfigError(
-            f"a pretraining learns a backbone, and the model is '{config['model']['name']}'; set model=backbone and its "
+            f"a pretraining learns a backbone, and the model is '{config['model']['name']}'; set model=backbone with an "
             "encoder (resnet18 ...), which smp and classifier take over by model.encoder_weights."
         )
     return make_net(config["model"], in_channels, 0, trusted)
