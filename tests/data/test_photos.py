@@ -235,3 +235,10 @@ def test_the_town_in_virtual_kittis_layout_is_prepared(tmp_path, capsys):
     assert found["depth"][found["semantics"] == 9] == pytest.approx(655.35)
     assert not (found["semantics"] == 255).any()
     assert (found["depth"][found["semantics"] == 1] < 655).all()
+    whole = PhotosSource(str(tmp_path / "kitti"), size=(16, 32), depth_code="vkitti", palette="vkitti2")
+    for entry, row in zip(whole.samples(), range(5), strict=True):
+        assert np.array_equal(entry[0], store.read([row])["x"][0])
+        assert entry[2]["published"] == store.metadata["published"][row], "without a list"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SourceError, match=r"none has no Scene\*/\*/frames/rgb"):
+        PhotosSource(str(tmp_path / "none"))

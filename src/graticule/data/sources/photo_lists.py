@@ -40,7 +40,8 @@ def read_lists(lists: Mapping[str, str], base: str | None) -> list[Entry]:
     """All photographs of the lists, by part.
 
     Args:
-        lists: path of the list of each part.
+        lists: path of the list of each part; or a folder in the layout of Virtual KITTI 2, whose Scene06 validates
+            where it is given to train with, as in ClimateGAN's lists.
         base: folder that paths in the lists are relative to; the list's own folder if None. `$NAME` in any path is the
             variable of the environment.
 
@@ -49,6 +50,11 @@ def read_lists(lists: Mapping[str, str], base: str | None) -> list[Entry]:
     """
     found: list[Entry] = []
     for part, path in lists.items():
+        folder = Path(expanded(path, "a list"))
+        if folder.is_dir():
+            found += _virtual_kitti(folder, part)
+            lists = {"val": path, **lists}  # for errors: where a photograph was named
+            continue
         for place, raw in enumerate(_content(Path(expanded(path, "a list")))):
             found.append(_entry(raw, f"entry {place} of {path}", part, _base(base, path)))
     missing = [(entry, name, file) for entry in found for name, file in entry.files.items() if not file.is_file()]
@@ -77,6 +83,31 @@ def expanded(path: str, where: str) -> str:
         return os.environ[name]
 
     return os.path.expanduser(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, path))
+
+
+def _virtual_kitti(root: Path, part: str) -> list[Entry]:
+    """All photographs of a folder in the layout of Virtual KITTI 2; a scene is a parent and a region.
+
+    Raises:
+        SourceError: if there is none.
+    """
+    found = []
+    for photo in sorted(root.glob("Scene*/*/frames/rgb/Camera_*/rgb_*.jpg")):
+        frames, camera, number = photo.parents[2], photo.parent.name, photo.stem.removeprefix("rgb_")
+        scene = frames.parents[1].name
+        known = {
+            "semantics": frames / "classSegmentation" / camera / f"classgt_{number}.png",
+            "depth": frames / "depth" / camera / f"depth_{number}.png",
+        }
+        files = {"x": photo, **{name: path for name, path in known.items() if path.is_file()}}
+        own = "val" if (part, scene) == ("train", "Scene06") else part
+        found.append(Entry(photo.relative_to(root).with_suffix("").as_posix(), own, files, scene, scene))
+    if not found:
+        raise SourceError(
+            f"{root} has no Scene*/*/frames/rgb/Camera_*/rgb_*.jpg as Virtual KITTI 2 has; give the folder into which "
+            "it was unpacked, or a list."
+        )
+    return found
 
 
 def _base(base: str | None, path: str) -> Path:

@@ -43,7 +43,8 @@ class PhotosSource:
     sample; those of one `parent` stay together in a split, and the column `published` says whose list it is in.
 
     Args:
-        train: list of the photographs to train with, JSON or YAML.
+        train: list of the photographs to train with, JSON or YAML; or a folder in the layout of Virtual KITTI 2, whose
+            Scene06 validates.
         val: likewise, to validate with.
         test: likewise, to test with.
         base: folder of the paths in the lists; each list's own folder if None. `$NAME` is a variable.
