@@ -3,13 +3,16 @@ import pytest
 import torch
 
 from graticule.data.augment import Augment, Placement, resized
+from graticule.data.datamodule import DataModule
 from graticule.data.domains import DOMAIN, DOMAINS, DomainDataModule
+from graticule.data.light import relight
 from graticule.data.sources.photos import TARGETS as TARGETS_OF
 from graticule.data.splits import assign
 from graticule.data.store import Store, StoreWriter
 from graticule.errors import ConfigError
 from graticule.grids import CameraGrid
 from graticule.schema import INDEX, TARGETS, VALID, Band, X
+from worlds import healpix_world
 
 
 def domain(path, count, side=8, labelled=True, number=0):
@@ -166,3 +169,27 @@ def test_a_zoomed_crop_keeps_pixels_and_labels_together():
         off = np.abs(x.astype(int) - 126) > 4
         assert np.array_equal(y[off], (x[off] >= 128).astype(np.uint8))
     assert Placement(0, 0, 4, 4, 0).side is None
+
+
+def test_saturation_moves_colours_from_their_grey():
+    """Luma of (0.8, 0.4, 0.2) is 0.4968: at a factor of 0 all are that, at 2 they are twice as far away."""
+    bands = [Band(name, scale=1 / 255) for name in ("red", "green", "blue")]
+    x = torch.tensor([204.0, 102.0, 51.0]).reshape(1, 3, 1, 1).repeat(2, 1, 1, 1)
+    still = {"element": 0, "brightness": 1.0, "contrast": 1.0, "blur": 1, "noise": 0.0, "levels": 0, "seed": 1}
+    draws = {name: np.array([value] * 2) for name, value in still.items()} | {"saturation": np.array([0.0, 2.0])}
+    made = relight(x, torch.ones(2, 1, 1, dtype=torch.bool), bands, draws) / 255
+    grey = 0.299 * 0.8 + 0.587 * 0.4 + 0.114 * 0.2
+    assert made[0].flatten().tolist() == pytest.approx([grey] * 3, abs=1e-6)
+    assert made[1].flatten().tolist() == pytest.approx([2 * colour - grey for colour in (0.8, 0.4, 0.2)], abs=1e-6)
+
+
+def test_zoom_and_saturation_are_refused_where_they_mean_nothing(tmp_path):
+    sphere = healpix_world(tmp_path / "sphere", per_parent=1)
+    with pytest.raises(
+        ConfigError, match=r"data.augment.zoom resizes rasters, and these samples are cells of a sphere"
+    ):
+        DataModule(sphere, assign(sphere), augment=Augment(d4=False, zoom=0.2))
+    with pytest.raises(ConfigError, match=r"needs the optical bands red, green and blue, and there is no 'red'"):
+        DataModule(sphere, assign(sphere), augment=Augment(d4=False, saturation=0.2))
+    with pytest.raises(ConfigError, match=r"data.augment.zoom is 1.0; it must be at least 0 and less than 1"):
+        Augment(zoom=1.0)
