@@ -56,6 +56,8 @@ def test_every_choice_composes(group, choice):
     if group == "source":
         needs |= {name: ["source.root=a"] for name in ("dfc2021", "woodscape", "synwoodscape")}
         needs |= {"scenes": ["source.scenes=a", "source.labels=b"]}
+        needs |= {name: ["source.root=a"] for name in ("fmow", "images", "mnist")}
+        needs |= {"fields": ["source.root=a", "source.fields=b"], "torchgeo": ["source.root=a", "source.dataset=B"]}
     words = needs.get(choice, [])
     composed(f"{group}={choice}", *words)
 

@@ -126,7 +126,8 @@ def scoring_of(config: Config, store: Store) -> Scoring:
     targets = pick_targets(store, config.data.targets)
     wished = config.crossval.scoring_metric
     if wished is None:
-        wished = "val/iou:higher" if targets[0].is_categorical else "val/mae:lower"
+        of_classes = "val/accuracy:higher" if targets[0].is_of_sample else "val/iou:higher"
+        wished = of_classes if targets[0].is_categorical else "val/mae:lower"
     scoring = Scoring.parse(wished, config.crossval.multi_score_strategy)
     scoring.check(logged_names(targets))
     return scoring
