@@ -9,7 +9,7 @@ from tiny_earth import TINY
 from graticule.cli import main
 
 STORE = "data.store=stores/earth-raster-3deg"
-SMALL = '{"channels":[8,8,8,16],"stem_width":8}'
+SMALL = "{channels:[8,8,8,16],stem_width:8}"
 PRETRAIN = [
     "experiment=earth_simclr", STORE, "source.grid=raster:3deg", "source.window=5", f"model.options={SMALL}",
     "data.batch_size=16", "trainer=cpu", "trainer.max_epochs=1", "trainer.val_every_n_epochs=1",
@@ -42,7 +42,7 @@ def test_the_run_leaves_a_backbone_pictures_and_a_report(here, backbone):
 
 def test_a_map_begins_with_it(here, backbone):
     words = [word for word in TINY if not word.startswith("model")]
-    options = '{"channels":[8,8,8,16],"stem_width":8,"decoder_channels":[8,8,8,8,8]}'
+    options = "{channels:[8,8,8,16],stem_width:8,decoder_channels:[8,8,8,8,8]}"
     smp = ["model=smp", "model.encoder=tu-resnet10t", f"model.encoder_weights={backbone}", f"model.options={options}"]
     assert main(["train", *words, *smp, "run.name=fine", "evaluate.after_train=false"]) == 0
 

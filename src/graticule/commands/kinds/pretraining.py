@@ -83,7 +83,7 @@ def make_task(config: Config, datamodule: Any, trusted: Collection[str] = ()) ->
 def _backbone(config: dict[str, Any], in_channels: int, trusted: Collection[str]) -> Any:
     if config["model"]["name"] != "backbone":
         raise ConfigError(
-            f"a pretraining learns a backbone, and the model is '{config['model']['name']}'; set model=backbone with an "
+            f"a pretraining learns a backbone, and the model is '{config['model']['name']}'; set model=backbone and an "
             "encoder (resnet18 ...), which smp and classifier take over by model.encoder_weights."
         )
     return make_net(config["model"], in_channels, 0, trusted)
