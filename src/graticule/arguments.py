@@ -139,6 +139,8 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     told = "a trained masker: sees depth, classes and mask where no file tells them"
     parser.add_argument("--run", dest="masker", metavar="RUN", help=told)
     parser.add_argument("--painter", metavar="RUN", help="a trained painter, for the flood")
+    told = "in place of both, by ClimateGAN's rules: m=PATH, p=PATH, or pm=PATH of a folder with masker and painter"
+    parser.add_argument("--load", nargs="+", default=[], metavar="PART=PATH", help=told)
     layers = {"depth": "distance in metres", "disparity": "1 / distance, in any unit", "segmentation": "class"}
     layers |= {"mask": "share of water"}
     for layer, told in layers.items():

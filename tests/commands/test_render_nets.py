@@ -1,5 +1,6 @@
 """`graticule render` with nets: a masker and a painter from their runs; what is not one of them is told."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def test_grey_transparent_and_turned_photographs(desk, runs, capsys):
     assert shapes == {"grey": (40, 56, 3), "clear": (40, 56, 3), "turned": (56, 40, 3)}
 
 
+def test_the_rules_of_climategan_name_the_nets(desk, runs, capsys):
+    Path("both").mkdir()
+    for name in ("masker", "painter"):
+        shutil.copytree(runs[name], f"both/{name}")
+    told = [["--run", runs["masker"], "--painter", runs["painter"]], ["--load", "pm=both"]]
+    told += [["--load", "m=both/masker/checkpoints/last.ckpt", f"p={runs['painter']}"]]
+    found = []
+    for words in told:
+        assert main(["render", "flood", "photos/a.png", *words]) == 0
+        found.append(pixels("rendered/a_flood.png"))
+    assert all(np.array_equal(one, found[0]) for one in found)
+    assert main(["render", "smog", "photos/a.png", "--load", f"m={runs['masker']}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -166,6 +181,12 @@ def test_grey_transparent_and_turned_photographs(desk, runs, capsys):
          "MASKER is of a run with task.name=dense, which paints no water; give a painter as --painter and this as "
          "--run."),
         (["smog", "--run", "nowhere"], "nowhere is not a run folder (it has no manifest.json)"),
+        (["flood", "--load", "p=PAINTER"],
+         "load_paths has p and no m, and the masker is needed too; give m, or one path for both as pm."),
+        (["smog", "--load", "p=PAINTER", "m=MASKER"],
+         "only the masker is loaded, and load_paths also has p; give m alone, or none."),
+        (["flood", "--load", "m=MASKER", "--painter", "PAINTER"],
+         "--load names masker and painter, and so do --run and --painter; give one or the other."),
         (["smog", "--run", "MASKER", "--threshold", "2"],
          "--threshold is 2; it must be from 0 to 1, or -1 for a soft border."),
         (["smog", "--run", "MASKER", "--size", "0"], "--size is 0; it must be 1 or more."),
@@ -180,7 +201,17 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(words, line, desk, r
     if "cuda" in words and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     known = {"MASKER": runs["masker"], "PAINTER": runs["painter"]}
-    assert main(["render", words[0], "photos", *(known.get(word, word) for word in words[1:])]) == 2
+    assert (
+        main(
+            [
+                "render",
+                words[0],
+                "photos",
+                *(re.sub("MASKER|PAINTER", lambda found: known[found[0]], word) for word in words[1:]),
+            ]
+        )
+        == 2
+    )
     out, err = told_by(capsys)
     assert out == []
     for name, path in known.items():

@@ -15,6 +15,7 @@ from graticule.inference.masking import TaskMasker
 from graticule.inference.rendering import Paint
 from graticule.tasks.dense import DensePrediction
 from graticule.tasks.task import Task
+from graticule.training.load_rules import LoadPaths, Part, load_paths, parse_load
 
 
 @runtime_checkable
@@ -23,6 +24,26 @@ class _Paints(Protocol):
 
     def fill(self, photo: Tensor, mask: Tensor, seed: int = 0) -> Tensor:
         """Water for photographs [b, 3, h, w] where masks [b, 1, h, w] are, not yet put there; all 0 to 1."""
+
+
+def files_by_rule(words: Collection[str], event: str, *, masked: bool) -> LoadPaths:
+    """The checkpoints that `--load` names, as far as the event needs them (see `training.load_rules`).
+
+    Args:
+        words: m=PATH, p=PATH, pm=PATH.
+        event: to render.
+        masked: whether files tell where the water stands, so that a painter alone will do.
+
+    Raises:
+        ConfigError: if the words do not go together, or too few or many are given for the event.
+        CheckpointError: if a path leads to no checkpoint.
+    """
+    told = parse_load(words)
+    given: set[Part] = {part for part in ("m", "p") if part in told or "pm" in told}
+    if event == "all" or (event == "flood" and masked):
+        return load_paths(told, given)
+    needed: set[Part] = {"m", "p"} if event == "flood" else {"m"}
+    return load_paths(told, needed)
 
 
 def load_masker(word: Path | str, device: str, trusted: Collection[str] = ()) -> TaskMasker:
@@ -67,7 +88,8 @@ def _load(word: Path | str, trusted: Collection[str]) -> tuple[Task, str]:
     """The task of a run, of its best checkpoint unless one is named, and of which kind it is."""
     path = Path(word)
     of_file = path.is_file()
-    run = named_run(path.parent.parent if of_file else word)
+    of_export = (path.parent / "manifest.json").is_file()
+    run = named_run((path.parent if of_export else path.parent.parent) if of_file else word)
     config = compose_from(run.config, Request([], trusted=list(trusted)), ())
     checkpoint = path if of_file else checkpoint_path(run, "best")
     return kind_of(config).load_task(checkpoint, config, trusted).eval(), config.task.name

@@ -123,12 +123,17 @@ def _device(name: str) -> str:
 
 def _nets(arguments: argparse.Namespace, device: str) -> tuple[TaskMasker | None, Paint | None]:
     """The masker and the painter that were named."""
-    if arguments.masker is None and arguments.painter is None:
+    if arguments.masker is None and arguments.painter is None and not arguments.load:
         return None, None
     # Here, since all that trains nets takes seconds to import, which events by files alone need not wait for.
-    from graticule.commands.render_nets import load_masker, load_painter
+    from graticule.commands.render_nets import files_by_rule, load_masker, load_painter
 
     seen, painted, trusted = arguments.masker, arguments.painter, arguments.trust
+    if arguments.load:
+        if seen is not None or painted is not None:
+            raise ConfigError("--load names masker and painter, and so do --run and --painter; give one or the other.")
+        files = files_by_rule(arguments.load, arguments.event, masked=bool(arguments.mask))
+        seen, painted = files.m, files.p
     masker = None if seen is None else load_masker(seen, device, trusted)
     paint = None if painted is None else load_painter(painted, device, arguments.seed, trusted)
     return masker, paint
