@@ -4,8 +4,8 @@ python benchmarks/climate_events.py             all, about ten minutes
 python benchmarks/climate_events.py render      the stages of rendering alone
 
 Times are seconds of the processor with one thread, told beside a product of two matrices of 1024 x 1024 in the same
-run. The figures to compare with are those of ClimateGAN's own code, measured once on a machine of this kind (its seconds
-are divided by the product of this run). Memory is the largest resident size of a process that takes one step of
+run. The figures to compare with are those of ClimateGAN's own code, measured once on a machine of this kind (its
+seconds are divided by the product of this run). Memory is the largest resident size of a process that takes one step of
 training: one photograph of each domain, with discriminators, and VGG19 for the painter.
 """
 
