@@ -108,7 +108,7 @@ class Store:
             read[name] = np.empty((len(indices), *shape), array.dtype)
             array.read_into(read[name], indices, picked)
         for position, index in enumerate(indices):
-            sample = {name: values[position] for name, values in read.items()}
+            sample = {name: values[position, ...] for name, values in read.items()}
             check_values(f"{index} of {self.path}", sample, self.bands, self.targets)
         return read
 
