@@ -112,11 +112,12 @@ def photo_world(path, *, samples=12, side=16, seed=0, labelled=True):
     """Photographs of a grey slope that is wet below a line, brighter by the seed; mask, and ground below dry sky."""
     legend = tuple(LegendClass(value, name, "#808080") for value, name in enumerate(("sky", "ground")))
     wet = tuple(LegendClass(value, name, "#808080") for value, name in enumerate(("dry", "water")))
-    known = [Target("mask", "binary", wet, stored_as="mask"), Target("semantics", "classes", legend, stored_as="classes")]
+    mask = Target("mask", "binary", wet, stored_as="mask")
+    known = [mask, Target("semantics", "classes", legend, stored_as="classes")]
     declared = {
         "bands": [Band(name) for name in ("red", "green", "blue")], "targets": known if labelled else [],
-        "scenes": {"photographs": CameraGrid.pinhole(side, side, side)}, "window": {}, "source": "world",
-        "source_options": {}, "space": (side, side), "dtype": np.uint8,
+        "scenes": {"photographs": CameraGrid.pinhole(side, side, side)}, "window": {}, "source": "photos",
+        "source_options": {"train": "list.json"}, "space": (side, side), "dtype": np.uint8,
     }  # fmt: skip
     rows = np.arange(side)[:, None] * np.ones((1, side))
     with StoreWriter(path, **declared) as writer:
