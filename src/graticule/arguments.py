@@ -156,7 +156,7 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fire's colour and the clouds (0)")
     parser.add_argument("--size", type=int, metavar="N", help="resize to so many pixels a side, and cut a square")
     parser.add_argument("--keep-ratio", action="store_true", help="with --size: keep the proportions, cut nothing")
-    told = "layers to write, too: mask, depth, segmentation"
+    told = "layers to write, too: mask, depth, disparity, segmentation"
     parser.add_argument("--save", nargs="+", default=[], metavar="LAYER", help=told)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the nets (auto)")
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="photographs of one size at once (1)")

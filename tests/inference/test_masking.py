@@ -61,6 +61,18 @@ def test_files_come_before_what_is_seen(simple):
     assert all(np.array_equal(given[name], expected[name]) for name in expected)
 
 
+def test_a_depth_that_knows_no_unit_is_a_disparity():
+    losses = {"depth": [{"name": "sigm"}], "semantics": [{"name": "cross_entropy"}]}
+    relative = DensePrediction(Brightness(), BANDS, [DEPTH, CLASSES, MASK], losses=losses)
+    sees = TaskMasker(relative)
+    assert sees.layers == ("disparity", "segmentation", "mask")
+    found = sees(torch.stack([torch.zeros(3, 2, 3), torch.ones(3, 2, 3)]))
+    torch.testing.assert_close(found["disparity"][:, 0, 0], torch.tensor([1 / 10, 1 / 30]))
+    assert list(infer_all(PHOTO, masker=relative)) == ["wildfire", "smog"]
+    both = {"depth": [{"name": "sigm"}, {"name": "l1"}]}
+    assert "depth" in TaskMasker(DensePrediction(Brightness(), BANDS, [DEPTH, CLASSES, MASK], losses=both)).layers
+
+
 def test_what_cannot_mask_is_said(simple):
     grey = DensePrediction(nn.Identity(), BANDS[:1], [MASK])
     with pytest.raises(

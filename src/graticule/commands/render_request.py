@@ -20,7 +20,7 @@ HINTS = {
     "wildfire": "wildfire needs to know the sky: add --segmentation FILES, or --run MASKER.",
     "flood": "flood needs to know where the water stands: add --mask FILES, or --run MASKER.",
 }
-_SAVED = ("mask", "depth", "segmentation")
+_SAVED = ("mask", "depth", "disparity", "segmentation")
 
 
 @dataclass(frozen=True)

@@ -235,12 +235,12 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> Path:
 def write_layer(folder: Path, stem: str, name: str, layer: np.ndarray) -> Path:
     """Write what is known of a photograph's pixels so that it is found again by `layer_files`.
 
-    A mask as PNG of 0 to 255, classes as PNG of their numbers (.npy where these do not fit), depth as .npy of metres.
+    A mask as PNG of 0 to 255, classes as PNG of their numbers (.npy where these do not fit), distances as .npy.
 
     Raises:
         OutputError: if it cannot be written.
     """
-    if name == "depth" or (name == "segmentation" and not 0 <= layer.min() <= layer.max() <= 255):
+    if name in ("depth", "disparity") or (name == "segmentation" and not 0 <= layer.min() <= layer.max() <= 255):
         path = folder / f"{stem}_{name}.npy"
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, layer, allow_pickle=False)

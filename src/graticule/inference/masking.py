@@ -1,6 +1,6 @@
 """What a trained net sees in photographs, as the layers that events need."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +12,9 @@ from graticule.schema import Band, Target
 
 _NEAREST = 0.1
 """Metres below which no depth is believed."""
+
+_SCALE_FREE = frozenset({"sigm"})
+"""Losses to which neither factor nor offset of a depth matters."""
 
 
 @runtime_checkable
@@ -45,6 +48,7 @@ class Predicts(Protocol):
     bands: tuple[Band, ...]
     targets: tuple[Target, ...]
     grid_kind: str
+    losses: Any
 
     def predict(self, x: Tensor, seen: Tensor | None = None) -> dict[str, Tensor]:
         """Per target: probabilities [b, k, h, w], or values [b, h, w]."""
@@ -73,7 +77,7 @@ class TaskMasker:
         self.task = task
         self._names: dict[str, Target] = {}
         for target in task.targets:
-            name = _layer(target)
+            name = _layer(target, task.losses.get(target.name, ()))
             if name is not None:
                 self._names.setdefault(name, target)
         if not self._names:
@@ -111,9 +115,11 @@ def _black_and_white(band: Band) -> tuple[float, float]:
     return (low - band.offset) / band.scale, (high - band.offset) / band.scale
 
 
-def _layer(target: Target) -> str | None:
+def _layer(target: Target, losses: Sequence[Mapping[str, Any]]) -> str | None:
+    """The layer that a target is; a depth that no loss holds to its unit tells what is nearer, as a disparity does."""
     if target.kind == "depth":
-        return "depth" if target.unit == "m" else "disparity"
+        relative = bool(losses) and all(entry["name"] in _SCALE_FREE for entry in losses)
+        return "depth" if target.unit == "m" and not relative else "disparity"
     return {"binary": "mask", "classes": "segmentation"}.get(target.kind)
 
 
@@ -124,5 +130,5 @@ def _as_layer(name: str, predicted: Any) -> Tensor:
     if name == "mask":
         share: Tensor = predicted[:, 0]
         return share
-    values: Tensor = predicted.clamp(min=_NEAREST) if name == "depth" else predicted
-    return values
+    metres: Tensor = predicted.clamp(min=_NEAREST)
+    return metres if name == "depth" else 1 / metres
