@@ -151,8 +151,7 @@ def train(store, folder, method, *, resume=False, threads=0, epochs=2, further=(
     task = small_task(method, given=module.bands, targets=module.targets, final_weight_decay=0.1, **changes)
     trainer = {"max_epochs": epochs, "accelerator": "cpu", "log_every_n_steps": 1}
     callbacks = {"checkpoint": {"every_n_steps": 1, "top_k": 0}, "progress": False}
-    fit(task, module, Run(folder), seed=5, trainer=trainer, callbacks=callbacks, resume=resume,
-        further=further)
+    fit(task, module, Run(folder), seed=5, trainer=trainer, callbacks=callbacks, resume=resume, further=further)
     return task
 
 

@@ -9,9 +9,7 @@ from graticule.conf.sections import NotNegative, OpenSection, Positive, Section,
 TaskName = Literal["dense", "pretraining", "adaptation", "painting"]
 """What is learnt; each but `dense` has a section of its name, which the others take no notice of."""
 
-TermName = Literal[
-    "min_entropy", "adversarial", "total_variation", "ground_intersection", "painter", "pseudo_labels"
-]
+TermName = Literal["min_entropy", "adversarial", "total_variation", "ground_intersection", "painter", "pseudo_labels"]
 NotBelowZero = Annotated[float, Field(ge=0)]
 LearningRate = Annotated[float, Field(gt=0)]
 

@@ -263,5 +263,3 @@ def _change_colours(view: Tensor, bands: Sequence[Band], draws: Draws) -> None:
         grey = ((some - means[column]) / stds[column]).mean(1, keepdim=True) * stds[column] + means[column]
         for number, place in enumerate(optical):
             view[of, place] = (grey[:, number] - offsets[number]) / scales[number]
-
-
