@@ -75,7 +75,7 @@ class PretrainingConfig(Section):
     final_weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Weight decay at the last step, reached by a cosine from that of the optimiser; null keeps it."""
     probe_target: str | None = None
-    """Target of classes by which features are probed in validation; null is the store's first, `none` probes nothing."""
+    """Target of classes by which features are probed in validation; null takes the first, `none` probes nothing."""
     probe_every: NotNegative = 1
     """Validations from one probe (nearest neighbours, linear) to the next; 0 never probes."""
     bank: Positive = 2000
