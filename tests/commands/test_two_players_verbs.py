@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-import torch
 
 from graticule.cli import main
 from worlds import photo_world
@@ -28,7 +27,6 @@ PAINTER = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("home")
     photo_world(folder / "s", seed=1)
     photo_world(folder / "r", seed=2, labelled=False)
@@ -74,7 +72,7 @@ def test_a_masker_is_evaluated_and_exported_as_any_net(masker, capsys):
         ([*MASKER, "adaptation.losses={mask: [{name: advent}]}"], "advent"),
         ([*MASKER, "optim.layer_decay=0.9"], "optim.layer_decay is for task.name=dense"),
         ([*MASKER, "trainer.accumulate_grad_batches=2"], "two players step at every batch"),
-        (["task.name=painting", "data.store=s", "model=unet"], "trains a painter, not the model unet"),
+        (["task.name=painting", "data.store=s", "model=unet"], "trains a painter, and the model is unet"),
         ([*PAINTER, "painting.target=water"], "painting.target is 'water'"),
         ([*PAINTER, "painting.losses.perceptual=1.0"], "give painting.perceptual_weights=FILE"),
         ([*PAINTER, "painting.flipped_labels=0.7"], "it must be from 0 to below 0.5"),

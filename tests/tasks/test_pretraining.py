@@ -132,7 +132,6 @@ def test_evaluation_changes_nothing_and_tells_the_entropy_of_the_teacher():
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("worlds")
     raster = raster_world(folder / "raster", degrees=15.0, side=4, per_parent=1, bands=3)
     return raster.path, healpix_world(folder / "sphere", nside=16, parent_nside=2, per_parent=1, bands=3).path

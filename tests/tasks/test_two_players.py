@@ -20,7 +20,6 @@ import duel
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    torch.set_num_threads(1)
     return duel.worlds(tmp_path_factory.mktemp("worlds"))
 
 

@@ -18,7 +18,6 @@ from worlds import raster_world
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
     store = raster_world(folder / "store", degrees=15.0, side=4, per_parent=1).path
     tiny.train(store, folder / "run", epochs=1, ema=0.5)

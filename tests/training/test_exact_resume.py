@@ -32,7 +32,6 @@ class Kill(Callback):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    torch.set_num_threads(1)
     return raster_world(tmp_path_factory.mktemp("world") / "store", degrees=15.0, side=4, per_parent=1).path
 
 

@@ -60,7 +60,6 @@ def run_two(*arguments, **options):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("ranks")
     height = np.random.default_rng(0).normal(0, 100, (18, 4, 4)).astype(np.float32)
     height[::3, :2] = np.nan  # so that the processes' batches differ in how many pixels count

@@ -4,7 +4,6 @@ import signal
 
 import duel
 import pytest
-import torch
 from test_exact_resume import Kill, assert_same_run, multiprocessing
 
 from graticule.errors import ConfigError
@@ -15,7 +14,6 @@ from graticule.training.fit import fit
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    torch.set_num_threads(1)
     return duel.worlds(tmp_path_factory.mktemp("worlds"))
 
 

@@ -5,7 +5,6 @@ import zipfile
 import numpy as np
 import pytest
 import tiny
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -24,7 +23,6 @@ def draw(batch, predicted):
 
 @pytest.fixture
 def store(tmp_path):
-    torch.set_num_threads(1)
     return raster_world(tmp_path / "store", degrees=15.0, side=4, per_parent=1).path
 
 

@@ -65,7 +65,6 @@ def train(store: Path, folder: Path, resume: bool = False, further=(), draw=None
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     chosen = dict(argument.split("=") for argument in sys.argv[3:])
     kinds = {key: type(value) if value is not None else int for key, value in OPTIONS.items()}
     resume = chosen.pop("resume", "0") == "1"

@@ -70,7 +70,7 @@ def _datamodule(run: Run, config: Config, store: Store) -> DataModule:
     """The run's data; or another store, split by the same rules."""
     if not is_other(run, store):
         return make_datamodule(config, store, Assignment.load(run.assignment))
-    own = compose_from(run.config, Request(), ())
+    own = compose_from(run.config, Request(), (), kinds=())
     made = make_datamodule(config, store, split(config.split, store))
     made.like = make_datamodule(own, open_store(own), Assignment.load(run.assignment))
     return made
@@ -78,7 +78,7 @@ def _datamodule(run: Run, config: Config, store: Store) -> DataModule:
 
 def is_other(run: Run, store: Store) -> bool:
     """Whether a store is another than the one that a run was trained with."""
-    own = compose_from(run.config, Request(), ()).data.store
+    own = compose_from(run.config, Request(), (), kinds=()).data.store
     return own is not None and Path(own).resolve() != store.path.resolve()
 
 

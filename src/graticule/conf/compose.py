@@ -63,13 +63,16 @@ def _inner(section: Any) -> Any:
     return section.get("name") if isinstance(section, Mapping) else None
 
 
-def compose_from(path: Path, request: Request, sections: Collection[str]) -> Config:
+def compose_from(
+    path: Path, request: Request, sections: Collection[str], kinds: Collection[Kind] = ("source", "model")
+) -> Config:
     """The tree that a run's resolved `config.yaml` holds, with the request's words applied.
 
     Args:
         path: of the file.
         request: words for the `sections` only; the rest belongs to the run.
         sections: what may be changed.
+        kinds: the parts whose options are filled and checked; each is imported for that.
 
     Raises:
         ConfigError: as `compose`, and for a word that would make it another run.
@@ -82,7 +85,7 @@ def compose_from(path: Path, request: Request, sections: Collection[str]) -> Con
         if key.split(".")[0] not in sections or key in asked.groups:
             raise ConfigError(f"'{key}' belongs to the run and cannot change; what can: {', '.join(sorted(sections))}.")
     _apply(tree, asked)
-    return checked(tree, request.trusted)
+    return checked(tree, request.trusted, kinds)
 
 
 def checked(
