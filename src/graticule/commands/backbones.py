@@ -17,7 +17,8 @@ from graticule.data.datamodule import DataModule
 from graticule.errors import ConfigError, nearest
 from graticule.inference.features import Frozen
 from graticule.models.backbones import load_backbone
-from graticule.models.classifier import make_backbone
+from graticule.models.classifier import is_backbone, make_backbone
+from graticule.models.encoders import OWN, Net, OwnEncoder
 from graticule.models.pretrained import DESCRIPTION, from_hub
 from graticule.tasks.dense import DensePrediction
 from graticule.tasks.normalisation import scale_and_shift
@@ -33,7 +34,7 @@ def probed(word: str, datamodule: Callable[[list[str] | None], DataModule], trus
 
     Args:
         word: the folder of an exported backbone, of a run (its `backbone`, or its encoder), the name of a timm model
-            with its published weights, or `random:` and the name of one.
+            with its published weights, or `random:` and the name of one or of an own encoder.
         datamodule: of the probed store, for these bands (None: all), whose statistics normalise what brings none.
         trusted: packages that the net of a run may come from.
 
@@ -49,9 +50,10 @@ def probed(word: str, datamodule: Callable[[list[str] | None], DataModule], trus
     if (path / "manifest.json").is_file():
         return _of_run(path, trusted)
     name = word.removeprefix(RANDOM)
-    if not timm.is_model(name):
+    if not is_backbone(name):
         raise ConfigError(
-            f"{word} is no folder of a backbone or of a run, and no model of timm; {nearest(name, timm.list_models())}"
+            f"{word} is no folder of a backbone or of a run, and no model of timm; "
+            f"{nearest(name, [*OWN, *timm.list_models()])}"
         )
     return _of_timm(name, datamodule(None), pretrained=not word.startswith(RANDOM))
 
@@ -73,14 +75,14 @@ def _of_run(folder: Path, trusted: Collection[str]) -> Probed:
     if encoder is None or not isinstance(task, DensePrediction):
         raise ConfigError(
             f"the net of {folder} ({config.model.name}) has no encoder whose features could be probed; give a run of "
-            "model=classifier, small_cnn or smp, or an exported backbone."
+            "model=classifier, small_cnn, smp, unet, swin_unet or heal_swin, or an exported backbone."
         )
     scale, shift, empty = scale_and_shift(task.bands, task.normalisation)
     numbers = {"scale": list(scale), "shift": list(shift), "empty": list(empty)}
     bands = tuple(band.name for band in task.bands)
     frozen = Frozen(folder.name, encoder, bands, task.normalisation, numbers, {"model": config.model.name})
     channels = sum(target.channels for target in task.targets)
-    first = {key: None for key in ("weights", "encoder_weights") if key in task.config["model"]}
+    first = {"encoder_weights": None} if "encoder_weights" in task.config["model"] else {}
     plain = task.config | {"model": task.config["model"] | first}
     return frozen, _random(frozen, lambda: cast(nn.Module, _encoder(build_net(plain, len(bands), channels, trusted))))
 
@@ -112,6 +114,8 @@ def _random(frozen: Frozen, make: Callable[[], nn.Module]) -> Callable[[int], Fr
 def _encoder(net: Any) -> nn.Module | None:
     """The part of a net that gives features; of an SMP net its deepest map."""
     inner = getattr(net, "net", net)
+    if isinstance(inner, Net):
+        return OwnEncoder(inner)
     encoder = getattr(net, "encoder", None) or getattr(inner, "encoder", None)
     if not isinstance(encoder, nn.Module):
         return None

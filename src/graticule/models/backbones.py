@@ -7,35 +7,35 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import CheckpointError, ConfigError
 from graticule.files import whole_folder
-from graticule.models.classifier import features_of, make_backbone
+from graticule.models.classifier import features_of, is_backbone, make_backbone
 from graticule.models.layers import Image
 from graticule.models.pretrained import (
     BACKBONE_FORMAT,
     DESCRIPTION,
     TENSORS,
-    exported_weights,
+    encoder_weights_of,
     load_into,
     read_backbone,
-    read_weights,
 )
 from graticule.schema import Band, band_to_dict
 
 
 class Backbone(nn.Module):
-    """Any timm model without its last layer, on any number of bands: images -> pooled features.
+    """Any timm model without its last layer, or an own encoder, on any number of bands: images -> pooled features.
 
     Args:
         in_channels: bands.
         out_channels: 0; a backbone has no outputs of its own.
-        encoder: name of a timm model (resnet18, convnext_atto, vit_tiny_patch16_224 ...).
+        encoder: name of a timm model (resnet18, convnext_atto, vit_tiny_patch16_224 ...); or unet, swin_unet,
+            heal_swin for the encoder of that net.
         encoder_weights: None, the folder of an exported backbone, or the path of a .safetensors or .pth file.
-        options: further arguments of the timm model, such as {"output_stride": 8} or {"img_size": 32, "patch_size": 4}.
+        options: further arguments of the timm model or the net, such as {"output_stride": 8} or
+            {"img_size": 32, "patch_size": 4}.
 
     Attributes:
         width: number of features.
@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         begun: whether it has weights from elsewhere.
 
     Raises:
-        ConfigError: for a name or option that timm does not know, or outputs asked for.
+        ConfigError: for a name or option that does not exist, or outputs asked for.
         CheckpointError: if the weights do not fit, or were trained on another number of bands.
     """
 
@@ -61,12 +61,10 @@ class Backbone(nn.Module):
         self.width, self.least = features_of(self.encoder), _least(self.encoder)
         self.begun = encoder_weights is not None
         if encoder_weights is not None:
-            path = Path(encoder_weights)
-            state = exported_weights(path, encoder, in_channels) if path.is_dir() else read_weights(path)
-            load_into(self.encoder, state, encoder_weights)
+            load_into(self.encoder, encoder_weights_of(encoder_weights, encoder, in_channels), encoder_weights)
 
     def forward(self, x: Image) -> Float[Tensor, "b d"]:
-        """Pooled features of images of any size that the timm model takes."""
+        """Pooled features of images of any size that the encoder takes."""
         features: Tensor = self.encoder(x)
         return features
 
@@ -82,13 +80,13 @@ def save_backbone(
     folder: Path, backbone: nn.Module, bands: Sequence[Band], *, encoder: str, options: Mapping[str, Any] | None,
     normalisation: Mapping[str, Any], **further: Any,
 ) -> None:  # fmt: skip
-    """Write a timm model without its last layer as a folder that describes itself; whole or not at all.
+    """Write a backbone as a folder that describes itself; whole or not at all.
 
     Args:
         folder: to write; it replaces an older one.
-        backbone: a timm model, as `make_backbone` makes it.
+        backbone: as `make_backbone` makes it.
         bands: of its input, in order, with what their stored values mean.
-        encoder: the name of the timm model.
+        encoder: its name.
         options: its further arguments.
         normalisation: how stored values become its input: `method`, and for each band `scale`, `shift` and `empty`.
         further: what else is to be told: method, epochs, steps ...
@@ -115,9 +113,11 @@ def load_backbone(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         CheckpointError: if the folder is none, is damaged, or does not hold all tensors of its encoder and no other.
     """
     told, state = read_backbone(folder)
-    if not timm.is_model(told["encoder"]):
+    if not is_backbone(told["encoder"]):
         name = told["encoder"]
-        raise CheckpointError(f"{folder} holds a '{name}', which this timm lacks; install the timm that it names.")
+        raise CheckpointError(
+            f"{folder} holds a '{name}', which is not known here; install the versions that it names."
+        )
     made = make_backbone(told["encoder"], len(told["bands"]), options=told["options"])
     try:
         made.load_state_dict(state)

@@ -1,8 +1,7 @@
-"""A timm backbone with a linear layer: one answer for a whole image."""
+"""A backbone with a linear layer: one answer for a whole image."""
 
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -11,26 +10,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError, nearest
+from graticule.models.encoders import OWN, make_own
 from graticule.models.layers import Image
-from graticule.models.pretrained import exported_weights, from_hub, load_into, read_weights
+from graticule.models.pretrained import encoder_weights_of, from_hub, load_into
 
 Answer = Float[Tensor, "b k"]
 
 
 class Classifier(nn.Module):
-    """Any backbone of timm on any number of bands, its pooled features, dropout, a linear layer.
+    """Any backbone of timm, or an own encoder, on any number of bands, its pooled features, dropout, a linear layer.
 
     Args:
         in_channels: bands.
         out_channels: channels of the output: classes, or 1 for a binary target.
-        encoder: name of a timm model (resnet18, convnext_atto, vit_small_patch16_224 ...).
+        encoder: name of a timm model (resnet18, convnext_atto, vit_small_patch16_224 ...); or unet, swin_unet,
+            heal_swin for the encoder of that net.
         encoder_weights: None; "imagenet" for timm's own from their hub; the folder of a backbone that a pretraining
             exported; or the path of a .safetensors or .pth file.
         dropout: probability of dropping a feature before the last layer.
-        options: further arguments of the timm model, such as {"img_size": 64}.
+        options: further arguments of the timm model or the net, such as {"img_size": 64}.
 
     Raises:
-        ConfigError: for a name or option that timm does not know.
+        ConfigError: for a name or option that does not exist.
         CheckpointError: if the weights cannot be had or do not fit.
     """
 
@@ -45,9 +46,7 @@ class Classifier(nn.Module):
             f"'{encoder_weights}' of encoder '{encoder}'",
         )
         if encoder_weights is not None and not on_hub:
-            path = Path(encoder_weights)
-            state = exported_weights(path, encoder, in_channels) if path.is_dir() else read_weights(path)
-            load_into(self.encoder, state, encoder_weights)
+            load_into(self.encoder, encoder_weights_of(encoder_weights, encoder, in_channels), encoder_weights)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features_of(self.encoder), out_channels)
 
@@ -60,15 +59,17 @@ class Classifier(nn.Module):
 def make_backbone(
     name: str, in_channels: int, *, pretrained: bool = False, options: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """A timm model without its last layer: [b, in_channels, h, w] -> pooled features [b, d].
+    """A timm model without its last layer, or an own encoder: [b, in_channels, h, w] -> pooled features [b, d].
 
     A model that can be told so takes images of any size.
 
     Raises:
-        ConfigError: for a name or an option that timm does not know.
+        ConfigError: for a name or an option that does not exist.
     """
-    if not timm.is_model(name):
-        raise ConfigError(f"no encoder is named '{name}'; {nearest(name, timm.list_models())}")
+    if not is_backbone(name):
+        raise ConfigError(f"no encoder is named '{name}'; {nearest(name, [*OWN, *timm.list_models()])}")
+    if name in OWN:
+        return _own(name, in_channels, pretrained, options or {})
     with torch.device("meta"):
         known = inspect.signature(type(timm.create_model(name)).__init__).parameters
     flexible = {"dynamic_img_size": True, "dynamic_img_pad": True, "strict_img_size": False}
@@ -83,7 +84,21 @@ def make_backbone(
     return made
 
 
+def is_backbone(name: str) -> bool:
+    """Whether it is the name of an own encoder or of a timm model."""
+    return name in OWN or bool(timm.is_model(name))
+
+
+def _own(name: str, in_channels: int, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+    if pretrained:
+        raise ConfigError(f"encoder '{name}' has no published weights; give the folder of an exported backbone.")
+    try:
+        return make_own(name, in_channels, options)
+    except TypeError as error:
+        raise ConfigError(f"encoder '{name}' cannot be made ({error}); change model.options.") from error
+
+
 def features_of(backbone: nn.Module) -> int:
-    """How many features a timm model without its last layer gives."""
+    """How many features a backbone gives."""
     count = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     return int(count)  # type: ignore[arg-type]

@@ -1,13 +1,11 @@
 """torchvision's fully convolutional net on a dilated ResNet-101."""
 
-from pathlib import Path
-
 from torch import Tensor, nn
 from torchvision.models import ResNet101_Weights
 from torchvision.models.segmentation import FCN_ResNet101_Weights, fcn_resnet101
 
 from graticule.models.layers import Image, Logits, on_padded
-from graticule.models.pretrained import from_hub, load_into, read_weights, to_bands
+from graticule.models.pretrained import from_hub, load_encoder, to_bands
 
 
 class FCNResNet101(nn.Module):
@@ -16,18 +14,18 @@ class FCNResNet101(nn.Module):
     Args:
         in_channels: bands.
         out_channels: channels of the output (logits or values).
-        weights: None; "imagenet" (torchvision's backbone); "coco" (the whole net, but for its last layer); or the path
-            of a .safetensors or .pth file with the tensors of a resnet101 or of an fcn_resnet101, whose backbone is
-            taken.
+        encoder_weights: None; "imagenet" (torchvision's backbone); "coco" (the whole net, but for its last layer); the
+            folder of a resnet101 that a pretraining exported; or the path of a .safetensors or .pth file with the
+            tensors of a resnet101 or of an fcn_resnet101, whose backbone is taken.
 
     Raises:
         CheckpointError: if the weights cannot be had or do not fit.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, weights: str | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, encoder_weights: str | None = None) -> None:
         super().__init__()
-        whole = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1 if weights == "coco" else None
-        backbone = ResNet101_Weights.IMAGENET1K_V1 if weights == "imagenet" else None
+        whole = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1 if encoder_weights == "coco" else None
+        backbone = ResNet101_Weights.IMAGENET1K_V1 if encoder_weights == "imagenet" else None
         self.net = from_hub(
             lambda: fcn_resnet101(
                 weights=whole,
@@ -35,7 +33,7 @@ class FCNResNet101(nn.Module):
                 num_classes=None if whole else out_channels,
                 aux_loss=None if whole else False,
             ),
-            f"'{weights}' of fcn_resnet101",
+            f"'{encoder_weights}' of fcn_resnet101",
         )
         self.net.aux_classifier = None
         first = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
@@ -44,8 +42,8 @@ class FCNResNet101(nn.Module):
         self.net.backbone.conv1 = first
         if whole:
             self.net.classifier[-1] = nn.Conv2d(512, out_channels, kernel_size=1)
-        if weights not in (None, "imagenet", "coco"):
-            load_into(self.net.backbone, read_weights(Path(str(weights))), str(weights))
+        if encoder_weights not in (None, "imagenet", "coco"):
+            load_encoder(self.net.backbone, ("",), "resnet101", encoder_weights, in_channels)
 
     def forward(self, x: Image) -> Logits:
         """Map [b, in_channels, h, w] to [b, out_channels, h, w], any h, w >= 1."""

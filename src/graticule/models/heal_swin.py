@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError, GridError
+from graticule.models.pretrained import load_encoder
 from graticule.models.swin.attention import Position
 from graticule.models.swin.blocks import BlockOptions, Expand
 from graticule.models.swin.sphere import ShiftStrategy, sphere_plan
-from graticule.models.swin.unet import TokenUNet, initialise
+from graticule.models.swin.unet import ENCODER, TokenUNet, initialise
 from graticule.models.swin.windows import Plan, Plans
 
 _ONE_PARENT = (4,)
@@ -50,10 +51,18 @@ class HealSwin(nn.Module):
         attn_drop_rate: dropout of the attention.
         drop_path_rate: stochastic depth of the last block.
         use_checkpoint: compute blocks again for the gradient instead of keeping their inside in memory.
+        encoder_weights: None; the folder of a backbone that a pretraining of this encoder exported; or the path of a
+            .safetensors or .pth file.
+
+    Attributes:
+        num_features: of `features`.
 
     Raises:
         ConfigError: if the options do not go together.
+        CheckpointError: if the weights do not fit.
     """
+
+    ENCODER = ENCODER
 
     def __init__(
         self, in_channels: int, out_channels: int, base_pixels: Sequence[int] | None = None, nside: int | None = None,
@@ -63,6 +72,7 @@ class HealSwin(nn.Module):
         qkv_bias: bool = True, qk_scale: float | None = None, use_cos_attn: bool = True,
         use_v2_norm_placement: bool = True, patch_norm: bool = False, drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0, drop_path_rate: float = 0.1, use_checkpoint: bool = False,
+        encoder_weights: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.faces = _ONE_PARENT if base_pixels is None else _checked_faces(base_pixels)
@@ -85,6 +95,7 @@ class HealSwin(nn.Module):
         self.embed_norm = nn.LayerNorm(embed_dim) if patch_norm else nn.Identity()
         self.places = _places(ape, nside, len(self.faces), patch_size, embed_dim)
         self.body = TokenUNet(embed_dim, depths, num_heads, options, drop_path_rate)
+        self.num_features = self.body.width
         self.up = Expand(embed_dim, patch_size, embed_dim)
         self.output = nn.Linear(embed_dim, out_channels, bias=False)
         for module in (self.embed, self.up.expand, self.output):
@@ -92,6 +103,7 @@ class HealSwin(nn.Module):
         self.plans = Plans(self._plan)
         if nside is not None:
             self.plans.find((self._tokens(len(self.faces) * nside**2),), torch.device("cpu"))
+        load_encoder(self, self.ENCODER, "heal_swin", encoder_weights, in_channels)
 
     def forward(self, x: Float[Tensor, "b c cells"]) -> Float[Tensor, "b k cells"]:
         """Map cells to cells.
@@ -99,14 +111,25 @@ class HealSwin(nn.Module):
         Raises:
             GridError: if the cells are not those of the base pixels at some nside.
         """
-        cells = x.shape[-1]
-        tokens = self._tokens(cells)
-        parts = tokens * self.patch_size // cells
-        if parts > 1:
-            return self._walk(x.repeat_interleave(parts, -1), tokens).unflatten(-1, (cells, parts)).mean(-1)
-        return self._walk(x, tokens)
+        cells, (y, plan) = x.shape[-1], self._embedded(x)
+        answer = self.output(self.up(self.body(y, plan))).transpose(1, 2)
+        parts = answer.shape[-1] // cells
+        return answer.unflatten(-1, (cells, parts)).mean(-1) if parts > 1 else answer
 
-    def _walk(self, x: Tensor, tokens: int) -> Tensor:
+    def features(self, x: Float[Tensor, "b c cells"]) -> Float[Tensor, "b d"]:
+        """The mean over the sample of the tokens of the lowest level.
+
+        Raises:
+            GridError: as `forward`.
+        """
+        return self.body.down(*self._embedded(x))[0].mean(1)
+
+    def _embedded(self, x: Tensor) -> tuple[Tensor, Plan]:
+        """A token for each patch, and how the levels cut them; cells of grids that are too small are repeated first."""
+        tokens = self._tokens(x.shape[-1])
+        parts = tokens * self.patch_size // x.shape[-1]
+        if parts > 1:
+            x = x.repeat_interleave(parts, -1)
         b = len(x)
         patches = x.view(b, -1, tokens, self.patch_size).transpose(1, 2).reshape(b, tokens, -1)
         y = self.embed_norm(self.embed(patches))
@@ -117,8 +140,7 @@ class HealSwin(nn.Module):
                     "use the nside that it was made for, or ape=false."
                 )
             y = y + self.places
-        y = self.body(y, self.plans.find((tokens,), x.device))
-        return self.output(self.up(y)).transpose(1, 2)
+        return y, self.plans.find((tokens,), x.device)
 
     def _tokens(self, cells: int) -> int:
         """How many tokens so many cells make: at least one for each base pixel at the coarsest level."""

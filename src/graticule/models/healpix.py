@@ -44,6 +44,18 @@ class OnHealpix(nn.Module):
         return y.flatten(-2)[..., to_cells].unflatten(0, (-1, self.squares)).transpose(1, 2).flatten(-2)
 
 
+def as_cells(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c cells"]:
+    """A square image as the nested cells of one parent.
+
+    Raises:
+        GridError: if it is no square of 2^k pixels.
+    """
+    h, w = x.shape[-2:]
+    if h != w or h & (h - 1):
+        raise GridError(f"an image has {h} x {w} pixels; a net of nested cells needs a square of 2^k (16, 32, 64 ...).")
+    return x.flatten(-2)[..., _orders(h, x.device)[1]]
+
+
 @lru_cache(maxsize=16)
 def _orders(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The cell at each pixel of the square, and the pixel of each cell."""

@@ -19,22 +19,29 @@ Logits = Float[Tensor, "b k h w"]
 def on_padded(net: Callable[[Tensor], Tensor], x: Tensor, multiple: int, least: int = 1) -> Tensor:
     """Apply `net` to x padded below and to the right to multiples of `multiple`; the output cropped back.
 
-    The padding mirrors the image where it is large enough for that and repeats its last row and column where not.
-
     Args:
         net: maps [b, c, h, w] to [b, k, h, w].
         x: any h, w >= 1.
         multiple: what the net needs its height and width to be divisible by.
         least: the smallest padded height and width.
     """
+    h, w = x.shape[-2:]
+    return net(padded(x, multiple, least))[..., :h, :w]
+
+
+def padded(x: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Pad [b, c, h, w] below and to the right to multiples of `multiple`, and to `least` pixels.
+
+    The padding mirrors the image where it is large enough for that and repeats its last row and column where not.
+    """
     if torch.compiler.is_exporting():
-        return net(x)  # a program for any size takes sizes that need no padding
+        return x  # a program for any size takes sizes that need no padding
     h, w = x.shape[-2:]
     below, right = (max(-(-size // multiple) * multiple, least) - size for size in (h, w))
-    if below or right:
-        mirrors = below < h and right < w
-        x = F.pad(x, (0, right, 0, below), mode="reflect" if mirrors else "replicate")
-    return net(x)[..., :h, :w]
+    if not below and not right:
+        return x
+    mirrors = below < h and right < w
+    return F.pad(x, (0, right, 0, below), mode="reflect" if mirrors else "replicate")
 
 
 def make_norm(name: str, channels: int) -> nn.Module:

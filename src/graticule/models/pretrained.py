@@ -126,16 +126,33 @@ def exported_weights(folder: Path, encoder: str, in_channels: int) -> State:
     return state
 
 
-def load_into(module: nn.Module, weights: State, origin: str) -> None:
+def encoder_weights_of(weights: str, encoder: str, in_channels: int) -> State:
+    """The tensors for an encoder: of the folder of an exported backbone, or of a weights file.
+
+    Raises:
+        CheckpointError: if they cannot be read, or are an exported backbone of another encoder or number of bands.
+    """
+    path = Path(weights)
+    return exported_weights(path, encoder, in_channels) if path.is_dir() else read_weights(path)
+
+
+def load_into(module: nn.Module, weights: State, origin: str, parts: tuple[str, ...] = ("",)) -> None:
     """Load weights by name into a module, whose first convolution may take another number of bands.
 
     Prefixes such as "encoder." may differ, and tensors that the module does not have (a classifier) are left out;
     every tensor that it has must be there.
 
+    Args:
+        module: whose tensors are set.
+        weights: by name.
+        origin: where they are from, for messages.
+        parts: how the names of those tensors begin that are loaded; all without it.
+
     Raises:
         CheckpointError: if a tensor is missing or has another shape.
     """
-    expected = module.state_dict()
+    whole = module.state_dict()
+    expected = {name: tensor for name, tensor in whole.items() if name.startswith(parts)}
     renamed = _best_naming(weights, set(expected))
     state = {}
     for name, tensor in expected.items():
@@ -154,7 +171,24 @@ def load_into(module: nn.Module, weights: State, origin: str) -> None:
                 f"'{name}' in the weights from {origin} is {list(renamed[name].shape)} and must be "
                 f"{list(tensor.shape)}; give the weights of this very net."
             )
-    module.load_state_dict(state)
+    module.load_state_dict(whole | state)
+
+
+def load_encoder(net: nn.Module, parts: tuple[str, ...], encoder: str, weights: str | None, in_channels: int) -> None:
+    """Load weights into the encoder of one of this project's nets.
+
+    Args:
+        net: whose.
+        parts: how the names of the encoder's tensors begin.
+        encoder: its name.
+        weights: None (nothing is done), the folder of an exported backbone, or the path of a weights file.
+        in_channels: bands.
+
+    Raises:
+        CheckpointError: as `encoder_weights_of` and `load_into`.
+    """
+    if weights is not None:
+        load_into(net, encoder_weights_of(weights, encoder, in_channels), weights, parts)
 
 
 def to_bands(kernel: Tensor, shape: torch.Size) -> Tensor:

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from graticule.errors import ConfigError
 from graticule.models.layers import Image, Logits
+from graticule.models.pretrained import load_encoder
 from graticule.models.swin.attention import Position
 from graticule.models.swin.blocks import BlockOptions, Expand
 from graticule.models.swin.moving import into_windows, out_of_windows
 from graticule.models.swin.plane import plane_plan
-from graticule.models.swin.unet import TokenUNet, initialise
+from graticule.models.swin.unet import ENCODER, TokenUNet, initialise
 from graticule.models.swin.windows import Plan, Plans
 
 Pair = int | tuple[int, int]
@@ -43,10 +45,18 @@ class SwinUNet(nn.Module):
         attn_drop_rate: dropout of the attention.
         drop_path_rate: stochastic depth of the last block.
         use_checkpoint: compute blocks again for the gradient instead of keeping their inside in memory.
+        encoder_weights: None; the folder of a backbone that a pretraining of this encoder exported; or the path of a
+            .safetensors or .pth file.
+
+    Attributes:
+        num_features: of `features`.
 
     Raises:
         ConfigError: if the options do not go together.
+        CheckpointError: if the weights do not fit.
     """
+
+    ENCODER = ENCODER
 
     def __init__(
         self, in_channels: int, out_channels: int, size: tuple[int, int] | None = None, *, patch_size: Pair = 2,
@@ -55,7 +65,7 @@ class SwinUNet(nn.Module):
         num_heads: Sequence[int] = (3, 6, 12, 24), mlp_ratio: float = 4.0, qkv_bias: bool = True,
         qk_scale: float | None = None, use_cos_attn: bool = True, use_v2_norm_placement: bool = True,
         patch_norm: bool = False, drop_rate: float = 0.0, attn_drop_rate: float = 0.0, drop_path_rate: float = 0.1,
-        use_checkpoint: bool = False,
+        use_checkpoint: bool = False, encoder_weights: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.patch, self.window = _pair(patch_size, "patch_size"), _pair(window_size, "window_size")
@@ -76,28 +86,38 @@ class SwinUNet(nn.Module):
         self.embed_norm = nn.LayerNorm(embed_dim) if patch_norm else nn.Identity()
         self.places = self._places(ape, size, embed_dim)
         self.body = TokenUNet(embed_dim, depths, num_heads, options, drop_path_rate)
+        self.num_features = self.body.width
         self.up = Expand(embed_dim, area, embed_dim)
         self.output = nn.Linear(embed_dim, out_channels, bias=False)
         for module in (self.embed, self.up.expand, self.output):
             initialise(module)
         self.plans = Plans(self._plan)
+        load_encoder(self, self.ENCODER, "swin_unet", encoder_weights, in_channels)
 
     def forward(self, x: Image) -> Logits:
         """Map an image to an image."""
+        (h, w), (ph, pw), k = x.shape[-2:], self.patch, self.output.out_features
+        y, plan, (rows, columns) = self._embedded(x)
+        y = into_windows(self.output(self.up(self.body(y, plan))).view(len(x), rows * columns, -1), plan[-1][0])
+        image = y.view(-1, rows, columns, ph, pw, k).permute(0, 5, 1, 3, 2, 4)
+        return image.reshape(-1, k, rows * ph, columns * pw)[..., :h, :w]
+
+    def features(self, x: Image) -> Float[Tensor, "b d"]:
+        """The mean over the image of the tokens of the lowest level."""
+        y, plan, _ = self._embedded(x)
+        return self.body.down(y, plan)[0].mean(1)
+
+    def _embedded(self, x: Tensor) -> tuple[Tensor, Plan, tuple[int, int]]:
+        """A token for each patch of the padded image, in the order of the windows; the cuts; rows and columns."""
         step = 2 ** (self.levels - 1)
-        h, w = x.shape[-2:]
-        down, right = (-size % (patch * step) for size, patch in zip((h, w), self.patch, strict=True))
+        (h, w), (ph, pw) = x.shape[-2:], self.patch
+        down, right = -h % (ph * step), -w % (pw * step)
         if down or right:
             mirrors = down < h and right < w
             x = nn.functional.pad(x, (0, right, 0, down), mode="reflect" if mirrors else "replicate")
-        return self._walk(x)[..., :h, :w]
-
-    def _walk(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        (ph, pw), k = self.patch, self.output.out_features
         rows, columns = h // ph, w // pw
         plan = self.plans.find((rows, columns), x.device)
-        order = plan[-1][0]
         patches = x.view(b, c, rows, ph, columns, pw).permute(0, 2, 4, 1, 3, 5).reshape(b, rows * columns, -1)
         y = self.embed_norm(self.embed(patches))
         if self.places is not None:
@@ -107,9 +127,7 @@ class SwinUNet(nn.Module):
                     "use the size that it was made for, or ape=false."
                 )
             y = y + self.places
-        y = self.up(self.body(out_of_windows(y, order), plan))
-        y = into_windows(self.output(y).view(b, rows * columns, -1), order)
-        return y.view(b, rows, columns, ph, pw, k).permute(0, 5, 1, 3, 2, 4).reshape(b, k, h, w)
+        return out_of_windows(y, plan[-1][0]), plan, (rows, columns)
 
     def _plan(self, rows: int, columns: int) -> Plan:
         return plane_plan(rows, columns, self.levels, self.window, self.shift, self.masks)

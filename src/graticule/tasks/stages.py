@@ -1,8 +1,8 @@
 """Parts of a net by depth: slower learning rates for what lies deeper, and parts that do not learn.
 
-The encoder of a net is its part named `encoder` (`down` in this project's U-Net), with what comes before it. Its blocks
-are told apart by their numbers in the order of the net (`layer1.0`, `blocks.3`, `stages.2`); what has no number belongs
-to the block before it.
+The encoder of a net is its part named `encoder` (`down` in this project's U-Net, `backbone` in torchvision's nets),
+with what comes before it. Its blocks are told apart by their numbers in the order of the net (`layer1.0`, `blocks.3`,
+`stages.2`); what has no number belongs to the block before it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graticule.errors import ConfigError, nearest
 
-_ENCODERS = ("encoder", "down")
+_ENCODERS = ("encoder", "down", "backbone")
 
 
 def block_of_each(net: nn.Module) -> tuple[dict[str, int], int]:

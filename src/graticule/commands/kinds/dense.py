@@ -109,7 +109,7 @@ def load_task(path: Path, config: Config, trusted: Collection[str] = ()) -> Dens
                 "give a checkpoint of this run."
             )
         # Those of the checkpoint replace the first weights, so none need be fetched.
-        first = {key: None for key in ("weights", "encoder_weights") if key in model}
+        first = {"encoder_weights": None} if "encoder_weights" in model else {}
         return build_net(told | {"model": model | first}, in_channels, out_channels, trusted)
 
     return read_task(path, build)

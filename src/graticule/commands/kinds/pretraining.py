@@ -84,7 +84,7 @@ def _backbone(config: dict[str, Any], in_channels: int, trusted: Collection[str]
     if config["model"]["name"] != "backbone":
         raise ConfigError(
             f"a pretraining learns a backbone, and the model is '{config['model']['name']}'; set model=backbone and an "
-            "encoder (resnet18 ...), which smp and classifier take over by model.encoder_weights."
+            "encoder (resnet18, unet ...), which other nets take over by model.encoder_weights."
         )
     return make_net(config["model"], in_channels, 0, trusted)
 

@@ -11,6 +11,9 @@ from graticule.models.swin.blocks import Block, BlockOptions, Expand, Join, Merg
 from graticule.models.swin.dropout import Dropout
 from graticule.models.swin.windows import Plan
 
+ENCODER = ("embed.", "embed_norm.", "places", "body.encoder.", "body.merges.", "body.norm.")
+"""How the names begin of what makes the features, in a net that has a `TokenUNet` as its `body`."""
+
 
 class TokenUNet(nn.Module):
     """Tokens [b, n, dim] through `len(depths)` levels and back, on windows that are handed in.
@@ -21,6 +24,9 @@ class TokenUNet(nn.Module):
         heads: of each level.
         options: of the blocks.
         drop_path: rate of the last block; those before have less, in proportion.
+
+    Attributes:
+        width: channels of the lowest level.
 
     Raises:
         ConfigError: if the levels do not go together.
@@ -38,6 +44,7 @@ class TokenUNet(nn.Module):
             (dims[level], heads[level], options, rates[starts[level] : starts[level + 1]])
             for level in range(len(depths))
         ]
+        self.width = dims[-1]
         self.drop = Dropout(options.drop_rate)
         self.encoder = nn.ModuleList(Stage(*stage) for stage in stages)
         self.merges = nn.ModuleList(Merge(width) for width in dims[:-1])
@@ -51,6 +58,15 @@ class TokenUNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n c"], plan: Plan) -> Float[Tensor, "b n c"]:
         """Tokens in, tokens out."""
+        x, kept = self.down(x, plan)
+        for level in reversed(range(len(self.decoder))):
+            x = self.joins[level](self.expands[level](x), kept[level])
+            x = self.decoder[level](x, plan[level])
+        normal: Tensor = self.norm_up(x)
+        return normal
+
+    def down(self, x: Float[Tensor, "b n c"], plan: Plan) -> tuple[Float[Tensor, "b m d"], list[Tensor]]:
+        """The tokens of the lowest level, and those that came to each level."""
         x = self.drop(x)
         kept = []
         for level, stage in enumerate(self.encoder):
@@ -58,12 +74,7 @@ class TokenUNet(nn.Module):
             x = stage(x, plan[level])
             if level < len(self.merges):
                 x = self.merges[level](x)
-        x = self.norm(x)
-        for level in reversed(range(len(self.decoder))):
-            x = self.joins[level](self.expands[level](x), kept[level])
-            x = self.decoder[level](x, plan[level])
-        normal: Tensor = self.norm_up(x)
-        return normal
+        return self.norm(x), kept
 
 
 def initialise(module: nn.Module) -> None:
@@ -92,4 +103,4 @@ def check_levels(dim: int, depths: Sequence[int], heads: Sequence[int], position
             )
 
 
-__all__ = ["Block", "TokenUNet", "check_levels", "initialise"]
+__all__ = ["ENCODER", "Block", "TokenUNet", "check_levels", "initialise"]
