@@ -89,7 +89,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, wish, says):
 
 
 def test_what_no_own_encoder_can_do_is_refused():
-    with pytest.raises(ConfigError, match="change model.options"):
+    with pytest.raises(ConfigError, match=r"change model\.options"):
         Backbone(4, encoder="unet", options={"depth": 3})
     with pytest.raises(ConfigError, match="no published weights"):
         Classifier(4, 2, encoder="unet", encoder_weights="imagenet")
