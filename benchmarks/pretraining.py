@@ -2,10 +2,13 @@
 
 For each seed and method: `graticule train experiment=earth_<method>`, then probes of the exported backbone by few
 labels (a window's class is that of most of its pixels), on all test windows and on those of land; beside them those
-of a random start of the same architecture and seed. One line of JSON per run, so that it can be stopped and go on.
+of a random start of the same architecture and seed. With `--tune SHARE` whole nets are then trained on that share of
+the labels (`model=classifier`), from each backbone and from a random start. One line of JSON per run, so that it can be
+stopped and go on.
 
-    graticule prepare experiment=earth_simclr data.store=stores/earth-5deg
+    graticule prepare experiment=earth_simclr data.store=stores/earth-5deg source.cover=true
     python benchmarks/pretraining.py stores/earth-5deg found.jsonl
+    python benchmarks/pretraining.py stores/earth-5deg found.jsonl --tune 0.05
     python benchmarks/pretraining.py stores/earth-5deg found.jsonl --table
 """
 
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from scipy.stats import t as student
 
 from graticule.commands.train import train
@@ -71,17 +75,63 @@ def probes(found, seed):
 def table(path):
     """Means over seeds, and the gain over the random start of the same seed with its 95 % interval."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
+    probed = [line for line in lines if "probes" in line]
     for figure in ("linear_land", "linear_f1", "knn_land"):
         print(figure)
-        for method in dict.fromkeys(line["method"] for line in lines):
-            own = [line for line in lines if line["method"] == method]
-            cells = []
-            for share in map(str, SHARES):
-                pre, start = (np.array([line[kind][share][figure] for line in own]) for kind in ("probes", "random"))
-                gain = pre - start
-                half = student.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else 0
-                cells.append(f"{pre.mean():.3f} vs {start.mean():.3f} ({gain.mean():+.3f} ± {half:.3f})")
-            print(f"| {method} ({len(own)}) | " + " | ".join(cells) + " |")
+        for method in dict.fromkeys(line["method"] for line in probed):
+            own = [line for line in probed if line["method"] == method]
+            cells = [
+                compared(
+                    [line["probes"][share][figure] for line in own], [line["random"][share][figure] for line in own]
+                )
+                for share in map(str, SHARES)
+            ]
+            print(f"| `{method}` ({len(own)}) | " + " | ".join(cells) + " |")
+    tuned = {(line["tuned"], line["seed"], line["share"]): line for line in lines if "tuned" in line}
+    for figure in ("f1", "land"):
+        print("fine-tuned,", figure)
+        for method, share in dict.fromkeys((method, share) for method, _, share in tuned if method in METHODS):
+            own = [line for (name, _, part), line in tuned.items() if name == method and part == share]
+            starts = [tuned[line["encoder"], line["seed"], share][figure] for line in own]
+            print(f"| `{method}` ({len(own)}), {share:.0%} | {compared([line[figure] for line in own], starts)} |")
+
+
+def compared(pretrained, started):
+    """Both means, and the gain with its interval over seeds."""
+    gain = np.subtract(pretrained, started)
+    half = student.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else np.nan
+    return f"{np.mean(pretrained):.3f} / {np.mean(started):.3f} ({gain.mean():+.3f} ± {half:.3f})"
+
+
+def tune(told, share):
+    """Train whole nets on a share of the labels, from each backbone in the file and from a random start."""
+    lines = [json.loads(line) for line in _lines(told.out)]
+    done = {(line["tuned"], line["seed"], line["share"]) for line in lines if "tuned" in line}
+    for line in [line for line in lines if "probes" in line]:
+        folder = Path(line["folder"]) / "backbone"
+        encoder = json.loads((folder / "backbone.json").read_text())["encoder"]
+        for name, weights in ((line["method"], folder), (encoder, None)):
+            if (name, line["seed"], share) in done:
+                continue
+            pretrained = yaml.safe_load((Path(line["folder"]) / "config.yaml").read_text())
+            options = json.dumps(pretrained["model"]["options"]).replace('"', "").replace(" ", "")
+            begun = time.process_time()
+            run = train(Request([
+                "source=earth", "model=classifier", "data=windows", "optim=adamw", "split=block", "trainer=cpu",
+                f"model.encoder={encoder}", f"model.encoder_weights={weights or 'null'}", f"model.options={options}",
+                f"data.store={told.store}", "data.targets=[cover]", "data.batch_size=32", f"split.seed={SPLIT_SEED}",
+                f"split.train_share={share}", "trainer.max_epochs=40", "trainer.val_every_n_epochs=10",
+                "evaluate.bootstrap=0", "evaluate.pictures=0", "evaluate.parts=[test]", "run.output_root=runs",
+                f"run.name=tuned-{name}-{line['seed']}", f"run.seed={line['seed']}", *told.words,
+            ]))  # fmt: skip
+            (file,) = run.folder.glob("evaluation/test*/metrics.json")
+            values = json.loads(file.read_text())["targets"]["cover"]["metrics"]
+            found = {"tuned": name, "seed": line["seed"], "share": share, "encoder": encoder,
+                     "cpu_s": round(time.process_time() - begun), "folder": str(run.folder),
+                     "f1": values["f1"], "land": values["foreground_accuracy"]}  # fmt: skip
+            done.add((name, line["seed"], share))
+            with told.out.open("a") as out:
+                out.write(json.dumps(found) + "\n")
 
 
 def main():
@@ -93,14 +143,18 @@ def main():
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--words", nargs="*", default=[])
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--tune", type=float, metavar="SHARE")
     told = parser.parse_args()
     if told.table:
         table(told.out)
         return
     torch.set_num_threads(1)
+    if told.tune:
+        tune(told, told.tune)
+        return
     store = Store.open(told.store)
     assignment = assign(store, method="block", seed=SPLIT_SEED)
-    done = {(line["method"], line["seed"]) for line in map(json.loads, _lines(told.out))}
+    done = {(line["method"], line["seed"]) for line in map(json.loads, _lines(told.out)) if "probes" in line}
     starts = {}
     for seed in told.seeds:
         for method in told.methods:

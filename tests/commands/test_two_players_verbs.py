@@ -7,6 +7,9 @@ import pytest
 import safetensors.torch
 
 from graticule.cli import main
+from graticule.commands.assemble import make_datamodule, split
+from graticule.conf.compose import Request, compose
+from graticule.data.store import Store
 from worlds import photo_world
 
 SMALL = [
@@ -61,6 +64,15 @@ def test_a_masker_is_evaluated_and_exported_as_any_net(masker, capsys):
     exported = last_line(capsys)
     weights = safetensors.torch.load_file(Path(exported) / "weights.safetensors")
     assert not any(name.startswith("discriminators.") for name in weights)
+
+
+def test_few_labels_are_few_of_the_main_store_only():
+    config = compose(Request([*SMALL, *MASKER, "split.train_share=0.25"]))
+    store = Store.open(Path("s"))
+    made = make_datamodule(config, store, split(config.split, store))
+    few, all_of_the_other = (len(one.assignment.samples("train")) for one in (made, made.domains["r"]))
+    assert few < 4
+    assert all_of_the_other == 8
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The built-in Earth is what its description says, and its windows and scenes lie where they claim to."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -188,3 +190,13 @@ def test_windows_that_do_not_fit_are_refused(options, message):
 def test_there_is_one_scene():
     with pytest.raises(SourceError, match="source earth has no scene 'mars'; its one scene is 'earth'"):
         EarthSource("raster:1deg").read_scene("mars")
+
+
+@pytest.mark.parametrize("grid", ["raster:3deg", "healpix:16"])
+def test_a_window_s_cover_is_the_class_that_most_of_it_has(grid):
+    source = EarthSource(grid, cover=True)
+    assert [(target.name, target.is_of_sample) for target in source.targets][-1] == ("cover", True)
+    assert len(EarthSource(grid).targets) == 2
+    for _, labels, _ in source.samples():
+        counts = Counter(labels["y"][labels["y"] != IGNORE].tolist())
+        assert counts[int(labels["label"])] == max(counts.values())

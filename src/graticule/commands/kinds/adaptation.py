@@ -44,7 +44,8 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
             "task.name=adaptation has no other domain; give adaptation.domains='{r: STORE}', or use task.name=dense."
         )
     opened = {name: Store.open(Path(folder)) for name, folder in folders.items()}
-    domains = {name: (one, split(config.split, one)) for name, one in opened.items()}
+    whole = config.split.model_copy(update={"train_share": 1.0})  # the share is of the labels of the main store
+    domains = {name: (one, split(whole, one)) for name, one in opened.items()}
     return DomainDataModule(store, assignment, domains=domains, name=asked.name, **data_options(config))
 
 

@@ -41,6 +41,8 @@ LANDCOVER = Target(
     "landcover", "classes", legend=tuple(LegendClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES))
 )
 HEIGHT = Target("height", "height", unit="m")
+COVER = Target("cover", "classes", legend=LANDCOVER.legend, per="sample")
+"""The class of most of a window's area."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,13 @@ class EarthSource:
         parent_nside: HEALPix samples are the cells under one cell of this nside, which is the parent; 0 makes one
             sample of the whole sphere, for a net that sees all of it.
         texture: sides in degrees of the squares whose means and deviations become further bands; none by default.
+        cover: add the target `cover`, the class that most of a window has: one label for each sample.
 
     Raises:
         SourceError: if the windows do not fit the grid.
     """
 
     name = "earth"
-    targets = (LANDCOVER, HEIGHT)
     dtype = np.dtype(np.uint8)
 
     def __init__(
@@ -101,8 +103,10 @@ class EarthSource:
         window: int | None = None,
         parent_nside: int = 4,
         texture: Sequence[float] = (),
+        cover: bool = False,
     ) -> None:
         self.grid_name, self.parent_nside, self.texture = grid, parent_nside, tuple(texture)
+        self.targets = (LANDCOVER, HEIGHT, COVER) if cover else (LANDCOVER, HEIGHT)
         parsed = parse_grid(grid)
         if isinstance(parsed, RasterGrid):
             block = parsed.width * BLOCK_DEGREES / 360
@@ -138,7 +142,7 @@ class EarthSource:
 
     def options(self) -> dict[str, Any]:
         """The options to make this source again."""
-        options = {"grid": self.grid_name, "texture": list(self.texture)}
+        options = {"grid": self.grid_name, "texture": list(self.texture), "cover": COVER in self.targets}
         if isinstance(self.grid, RasterGrid):
             return options | {"window": self.side}
         return options | {"parent_nside": self.parent_nside}
@@ -157,7 +161,10 @@ class EarthSource:
                 x, _ = reader.read(*row["place"], *self.space)
             else:
                 x = reader.cells(np.arange(where[0].start, where[0].stop))
-            yield x, {"y": fields.y[where], "height": fields.height[where]}, row
+            labels = {"y": fields.y[where], "height": fields.height[where]}
+            if COVER in self.targets:
+                labels["label"] = majority(fields.y[where])
+            yield x, labels, row
 
     def read_scene(self, scene: str = "earth") -> RasterScene | HealpixScene:
         """A reader of the whole Earth on this grid."""
@@ -211,6 +218,12 @@ class EarthSphere:
     def cells(self, ids: np.ndarray) -> np.ndarray:
         """The colours x uint8 [3, *ids.shape] of the nested cells `ids`; 0 where an id is -1."""
         return np.where(ids >= 0, self._x[:, ids], np.uint8(0))
+
+
+def majority(classes: np.ndarray) -> np.ndarray:
+    """The class that most labelled pixels have, uint8 []; IGNORE where there is none."""
+    known = classes[classes != IGNORE]
+    return np.uint8(np.bincount(known).argmax()) if known.size else np.uint8(IGNORE)
 
 
 def region(lon: float, lat: float) -> str:
