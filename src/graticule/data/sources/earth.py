@@ -223,7 +223,7 @@ class EarthSphere:
 def majority(classes: np.ndarray) -> np.ndarray:
     """The class that most labelled pixels have, uint8 []; IGNORE where there is none."""
     known = classes[classes != IGNORE]
-    return np.uint8(np.bincount(known).argmax()) if known.size else np.uint8(IGNORE)
+    return np.array(np.bincount(known).argmax() if known.size else IGNORE, np.uint8)
 
 
 def region(lon: float, lat: float) -> str:
