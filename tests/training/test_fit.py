@@ -137,15 +137,19 @@ def test_precision_and_clipping_are_options(store, tmp_path, options):
     assert max(moved) > 0
 
 
-def test_pictures_are_drawn_by_what_was_handed_in(store, tmp_path):
+def test_pictures_are_drawn_by_what_was_handed_in_and_show_the_same_samples_each_epoch(store, tmp_path):
+    shown = []
+
     def draw(batch, predicted):
         assert batch["x"].dtype == torch.uint8
+        shown.append(batch["x"])
         shares = predicted["landcover"][0, :, :, :].detach().numpy()
         return np.ascontiguousarray((np.moveaxis(shares, 0, -1) * 255).astype(np.uint8))
 
     tiny.train(store, tmp_path, epochs=2, draw=draw)
     names = sorted(path.name for path in Run(tmp_path).figures.iterdir())
     assert names == ["val-examples-000003.png", "val-examples-000006.png"]
+    assert torch.equal(*shown)
 
 
 def test_pictures_come_every_so_many_validations(store, tmp_path):
