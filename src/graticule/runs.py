@@ -13,6 +13,7 @@ import string
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -299,13 +300,18 @@ def _ssl4rs_folder(root: Path, experiment: str | None, name: str | None) -> Path
     return next(folder for folder in (layout_folder(root, experiment, one) for one in names) if not folder.exists())
 
 
+@cache
+def _installed() -> list[str]:
+    """Names and versions of the packages; hundreds of small files, which a study of many runs need not read again."""
+    told = (distribution.metadata for distribution in importlib.metadata.distributions())
+    return sorted({f"{one['Name']}=={one['Version']}" for one in told}, key=str.lower)
+
+
 def record_environment(run: Run) -> None:
     """Write the installed packages and the runtime tags of this launch beside those of earlier ones."""
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    found = importlib.metadata.distributions()
-    packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in found}, key=str.lower)
     with whole_file(run.folder / f"installed_pkgs.{stamp}.log") as path:
-        path.write_text("\n".join(packages) + "\n")
+        path.write_text("\n".join(_installed()) + "\n")
     tags = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),

@@ -31,7 +31,9 @@ def test_a_store_of_other_options_is_not_taken_for_the_one(here, capsys):
 
 def test_train_leaves_a_whole_run_folder(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["model"] == {"name": "unet", "channels": 4, "levels": 2, "norm": "batch", "dropout": 0.0}
+    assert config["model"] == {
+        "name": "unet", "channels": 4, "levels": 2, "norm": "batch", "dropout": 0.0, "encoder_weights": None,
+    }  # fmt: skip
     audit = json.loads((run / "leak_audit.json").read_text())
     assert audit["leaks"] is False
     assert json.loads((run / "manifest.json").read_text())["state"] == "finished"

@@ -167,7 +167,7 @@ def _lattice_ground(store: Store, assignment: Assignment) -> np.ndarray:
     lattices = {scene: _lattice(grid) for scene, grid in store.scenes.items()}
     groups: dict[Any, list[int]] = {}
     for index in np.flatnonzero(belongs.any(axis=1)):
-        groups.setdefault(lattices[store.metadata["scene"].iat[index]], []).append(int(index))
+        groups.setdefault(lattices[store.scene(int(index))], []).append(int(index))
     shared = np.zeros(len(_PAIRS), dtype=np.int64)
     for lattice, indices in groups.items():
         if np.count_nonzero(belongs[indices].any(axis=0)) < 2:
@@ -186,7 +186,7 @@ def _raster_canvases(
 ) -> Iterator[UInt8[np.ndarray, "rows columns"]]:
     """The parts of each pixel of a scene, in strips of bounded size."""
     height, width = store.space
-    places = {index: tuple(int(p) for p in store.metadata[["row", "col"]].iloc[index]) for index in bits}
+    places = {index: store.place(index) for index in bits}
     last = min(scene.height, max(row for row, _ in places.values()) + height)
     step = max(1, _STRIP_PIXELS // scene.width)
     for top in range(0, last, step):

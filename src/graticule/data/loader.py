@@ -174,11 +174,9 @@ def inside(store: Store, index: int) -> Bool[np.ndarray, "*space"] | None:
     """
     if len(store.space) == 1:
         return None
-    row = store.metadata.iloc[index]
-    scene = store.scenes[row["scene"]]
-    height, width = scene.shape
-    rows = np.arange(row["row"], row["row"] + store.space[0])
-    columns = np.arange(row["col"], row["col"] + store.space[1])
+    scene = store.scenes[store.scene(index)]
+    (row, column), (height, width) = store.place(index), scene.shape
+    rows, columns = np.arange(row, row + store.space[0]), np.arange(column, column + store.space[1])
     row_inside = (rows >= 0) & (rows < height)
     column_inside = ((columns >= 0) & (columns < width)) | bool(getattr(scene, "wraps", False))
     return None if row_inside.all() and column_inside.all() else row_inside[:, None] & column_inside

@@ -1,5 +1,6 @@
 """Reading a store: prepared samples in one layout for all sources, checked on opening."""
 
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,9 @@ class Store:
         self._arrays: dict[str, Reader] = {name: open_array(data / name) for name in names}
         self._check_arrays()
         self._check_metadata()
+        # Asked for every sample, where a frame is slow.
         self._places = metadata[place_columns(self.space)].to_numpy(np.int64)
+        self._scene_names = [sys.intern(name) for name in metadata["scene"].astype(str)]
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
@@ -76,8 +79,15 @@ class Store:
 
     def grid(self, index: int) -> Grid:
         """The grid of one sample: its window of its scene."""
-        scene = self.scenes[self.metadata["scene"].iat[index]]
-        return sample_grid(scene, [int(number) for number in self._places[index]], self.space)
+        return sample_grid(self.scenes[self.scene(index)], self.place(index), self.space)
+
+    def scene(self, index: int) -> str:
+        """The name of the scene that a sample is a window of."""
+        return self._scene_names[index]
+
+    def place(self, index: int) -> tuple[int, ...]:
+        """Where a sample lies in its scene: (row, column), or (offset of its first cell,)."""
+        return tuple(self._places[index].tolist())
 
     def read(
         self, indices: Numbers, bands: Numbers | None = None, arrays: Sequence[str] | None = None

@@ -274,7 +274,8 @@ def _write(
         **further,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    names = {int(row): str(samples.store.metadata["sample_id"].iat[row]) for row in samples.rows}
+    told = samples.store.metadata["sample_id"].iloc[samples.rows]
+    names = {int(row): str(name) for row, name in zip(samples.rows, told, strict=True)}
     for name, kept in (("sums.npz", arrays), ("examples.npz", examples.arrays(names, _places(samples)))):
         with whole_file(folder / name) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **kept)

@@ -46,8 +46,8 @@ class Samples:
         self.is_sphere = len(self.store.space) == 1
         self.side = isqrt(self.store.grid(0).children) if self.is_sphere else 0  # type: ignore[attr-defined]
         self.rows: Int64[np.ndarray, " n"] = datamodule.assignment.samples(part)
-        metadata = self.store.metadata
-        named = [(str(metadata["parent"].iat[row]), str(metadata["region"].iat[row])) for row in self.rows]
+        told = self.store.metadata.iloc[self.rows]
+        named = list(zip(told["parent"].astype(str), told["region"].astype(str), strict=True))
         if self.of_samples:
             named = _grouped(named)
         self.pairs = sorted(set(named))
@@ -90,12 +90,11 @@ class Samples:
 
     def place(self, row: int) -> tuple[int, ...]:
         """Where a sample lies in its scene: (row, column), or (offset of its first cell,)."""
-        sample = self.store.metadata.iloc[row]
-        return (int(sample["cell"]),) if self.is_sphere else (int(sample["row"]), int(sample["col"]))
+        return self.store.place(row)
 
     def scene(self, row: int) -> str:
         """The scene that a sample is a window of."""
-        return str(self.store.metadata["scene"].iat[row])
+        return self.store.scene(row)
 
     def canvas(self, row: int) -> str:
         """What a sample's prediction is put together with: its scene's, or its photograph's."""
