@@ -156,6 +156,8 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the fire's colour and the clouds (0)")
     parser.add_argument("--size", type=int, metavar="N", help="resize to so many pixels a side, and cut a square")
     parser.add_argument("--keep-ratio", action="store_true", help="with --size: keep the proportions, cut nothing")
+    told = "shorter side at which the masker sees a photograph (as in its training); 0: as it is"
+    parser.add_argument("--masker-size", type=int, metavar="N", help=told)
     told = "layers to write, too: mask, depth, disparity, segmentation"
     parser.add_argument("--save", nargs="+", default=[], metavar="LAYER", help=told)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the nets (auto)")

@@ -52,7 +52,7 @@ def test_a_cross_validation_is_scored_grows_and_reports(here, capsys):
     low, high = pooled["intervals"]["accuracy"]
     assert low <= pooled["metrics"]["accuracy"] <= high
 
-    # All folds test on the same ground, and what does not test is covered by every one of them.
+    # All folds keep the same ground for the test.
     tables = [pd.read_parquet(path) for path in sorted((FOLDER / "alps").glob("alps-run-f*s42-*/assignment.parquet"))]
     assert len(tables) == 2
     assert all({"train", "val", "test"} == set(table["part"]) for table in tables)

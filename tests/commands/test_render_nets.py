@@ -190,6 +190,8 @@ def test_the_rules_of_climategan_name_the_nets(desk, runs, capsys):
         (["smog", "--run", "MASKER", "--threshold", "2"],
          "--threshold is 2; it must be from 0 to 1, or -1 for a soft border."),
         (["smog", "--run", "MASKER", "--size", "0"], "--size is 0; it must be 1 or more."),
+        (["smog", "--run", "MASKER", "--masker-size", "-1"],
+         "--masker-size is -1; it must be pixels, or 0 for the photograph's own."),
         (["smog", "--run", "MASKER", "--keep-ratio"],
          "--keep-ratio says how --size is meant, which was not given; without both nothing is resized."),
         (["smog", "--run", "MASKER", "--save", "sky"],

@@ -46,6 +46,21 @@ def test_a_task_sees_what_a_camera_stores(simple):
     torch.testing.assert_close(found["mask"][:, 0, 0], torch.tensor([2.0, -2.0]).sigmoid())
 
 
+def test_what_is_seen_in_a_small_picture_comes_back_at_the_size_of_the_photograph():
+    """A net that tells of each pixel the width of the picture, by which it knows at which size it was asked."""
+
+    class Width(nn.Module):
+        def forward(self, x):
+            return torch.full_like(x[:, :1], x.shape[-1] / 100)
+
+    task = DensePrediction(Width(), BANDS, [DEPTH])
+    photos = torch.rand(2, 3, 48, 96)
+    for side, width in ((24, 48), (96, 192), (None, 96), (48, 96)):
+        found = TaskMasker(task, side)(photos)["depth"]
+        assert found.shape == (2, 48, 96)
+        torch.testing.assert_close(found, torch.full((2, 48, 96), 20 + 5 * width / 100))
+
+
 def test_files_come_before_what_is_seen(simple):
     seen, sky, layers = {}, np.zeros((40, 70), int), {}
     pictures = infer_all(PHOTO, masker=simple, seconds=seen, layers=layers)

@@ -10,6 +10,7 @@ from graticule.commands.assemble import checkpoint_path
 from graticule.commands.kinds import kind_of
 from graticule.commands.naming import named_run
 from graticule.conf.compose import Request, compose_from
+from graticule.conf.tree import Config
 from graticule.errors import ConfigError
 from graticule.inference.masking import TaskMasker
 from graticule.inference.rendering import Paint
@@ -46,20 +47,29 @@ def files_by_rule(words: Collection[str], event: str, *, masked: bool) -> LoadPa
     return load_paths(told, needed)
 
 
-def load_masker(word: Path | str, device: str, trusted: Collection[str] = ()) -> TaskMasker:
+def load_masker(word: Path | str, device: str, trusted: Collection[str] = (), side: int | None = None) -> TaskMasker:
     """The masker of a run, or of one of its checkpoints, on a device.
+
+    Args:
+        word: the run or checkpoint.
+        device: of the net.
+        trusted: packages that the net may come from.
+        side: of the photographs as it sees them, the shorter one; 0 for their own, None for that of its training.
 
     Raises:
         CheckpointError: if there is none, or it cannot be used.
         ConfigError: if the run paints, or predicts nothing that events need.
     """
-    task, kind = _load(word, trusted)
+    task, config = _load(word, trusted)
+    kind = config.task.name
     if not isinstance(task, DensePrediction):
         raise ConfigError(
             f"{word} is of a run with task.name={kind}, which sees nothing in photographs; give a masker as --run"
             + (" and this as --painter." if isinstance(task, _Paints) else ".")
         )
-    return TaskMasker(task.to(device))
+    if side is None and config.source.name == "photos":
+        side = min(config.source.options()["size"])
+    return TaskMasker(task.to(device), side or None)
 
 
 def load_painter(word: Path | str, device: str, seed: int, trusted: Collection[str] = ()) -> Paint:
@@ -69,10 +79,10 @@ def load_painter(word: Path | str, device: str, seed: int, trusted: Collection[s
         CheckpointError: if there is none, or it cannot be used.
         ConfigError: if the run does not paint.
     """
-    task, kind = _load(word, trusted)
+    task, config = _load(word, trusted)
     if not isinstance(task, _Paints):
         raise ConfigError(
-            f"{word} is of a run with task.name={kind}, which paints no water; give a painter as --painter"
+            f"{word} is of a run with task.name={config.task.name}, which paints no water; give a painter as --painter"
             + (" and this as --run." if isinstance(task, DensePrediction) else ".")
         )
     task.to(device)
@@ -84,12 +94,12 @@ def load_painter(word: Path | str, device: str, seed: int, trusted: Collection[s
     return paint
 
 
-def _load(word: Path | str, trusted: Collection[str]) -> tuple[Task, str]:
-    """The task of a run, of its best checkpoint unless one is named, and of which kind it is."""
+def _load(word: Path | str, trusted: Collection[str]) -> tuple[Task, Config]:
+    """The task of a run, of its best checkpoint unless one is named, and the run's configuration."""
     path = Path(word)
     of_file = path.is_file()
     of_export = (path.parent / "manifest.json").is_file()
     run = named_run((path.parent if of_export else path.parent.parent) if of_file else word)
     config = compose_from(run.config, Request([], trusted=list(trusted)), ())
     checkpoint = path if of_file else checkpoint_path(run, "best")
-    return kind_of(config).load_task(checkpoint, config, trusted).eval(), config.task.name
+    return kind_of(config).load_task(checkpoint, config, trusted).eval(), config

@@ -134,7 +134,7 @@ def _nets(arguments: argparse.Namespace, device: str) -> tuple[TaskMasker | None
             raise ConfigError("--load names masker and painter, and so do --run and --painter; give one or the other.")
         files = files_by_rule(arguments.load, arguments.event, masked=bool(arguments.mask))
         seen, painted = files.m, files.p
-    masker = None if seen is None else load_masker(seen, device, trusted)
+    masker = None if seen is None else load_masker(seen, device, trusted, arguments.masker_size)
     paint = None if painted is None else load_painter(painted, device, arguments.seed, trusted)
     return masker, paint
 
@@ -150,6 +150,10 @@ def _check_numbers(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be 1 or more.")
+    if arguments.masker_size is not None and arguments.masker_size < 0:
+        raise ConfigError(
+            f"--masker-size is {arguments.masker_size}; it must be pixels, or 0 for the photograph's own."
+        )
     if arguments.keep_ratio and arguments.size is None:
         raise ConfigError(
             "--keep-ratio says how --size is meant, which was not given; without both nothing is resized."

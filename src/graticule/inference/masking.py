@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -62,19 +63,21 @@ class TaskMasker:
 
     Args:
         task: dense prediction on colour photographs; is put into eval mode.
+        side: photographs are shown to it with so many pixels on their shorter side, and what it sees is brought back to
+            their own size; None shows them as they are. A net knows things at the size at which it learnt them.
 
     Raises:
         ConfigError: if it does not see colour photographs, or predicts nothing that events need.
     """
 
-    def __init__(self, task: Predicts) -> None:
+    def __init__(self, task: Predicts, side: int | None = None) -> None:
         if len(task.bands) != 3 or task.grid_kind == "healpix":
             raise ConfigError(
                 f"the masker takes {len(task.bands)} bands on a grid of kind '{task.grid_kind}'; it must take the "
                 "three colours of photographs."
             )
         task.eval()
-        self.task = task
+        self.task, self.side = task, side
         self._names: dict[str, Target] = {}
         for target in task.targets:
             name = _layer(target, task.losses.get(target.name, ()))
@@ -104,9 +107,22 @@ class TaskMasker:
     @torch.no_grad()
     def __call__(self, photos: Float32[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """The layers [b, h, w] of photographs, 0 to 1: shares, class numbers, metres."""
+        size = photos.shape[-2:]
+        if self.side is not None and min(size) != self.side:
+            shown = [max(1, round(length * self.side / min(size))) for length in size]
+            photos = F.interpolate(photos, shown, mode="bilinear", antialias=True, align_corners=False)
         ends = photos.new_tensor([_black_and_white(band) for band in self.task.bands])[..., None, None]
         found = self.task.predict(photos * (ends[:, 1] - ends[:, 0]) + ends[:, 0])
-        return {name: _as_layer(name, found[target.name]) for name, target in self._names.items()}
+        return {name: _as_layer(name, _resized(found[target.name], size)) for name, target in self._names.items()}
+
+
+def _resized(predicted: Tensor, size: Sequence[int]) -> Tensor:
+    """Probabilities [b, k, h, w] or values [b, h, w] at another size."""
+    if predicted.shape[-2:] == size:
+        return predicted
+    fields = predicted if predicted.ndim == 4 else predicted[:, None]
+    resized = F.interpolate(fields, list(size), mode="bilinear", align_corners=False)
+    return resized if predicted.ndim == 4 else resized[:, 0]
 
 
 def _black_and_white(band: Band) -> tuple[float, float]:
