@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graticule.data.datamodule import DataModule
 from graticule.data.splits import Part
+from graticule.grids import CameraGrid
 from graticule.inference.healpix import to_cells, to_squares
 from graticule.inference.progress import tracked
 from graticule.inference.stitch import Predict
@@ -74,11 +75,18 @@ class Samples:
         codes = np.full(batch[SEEN].shape, -1, np.int64)
         for place, row in enumerate(batch[INDEX].tolist()):
             if row >= 0:
-                lat = self.to_square(torch.from_numpy(np.array(self.store.grid(row).lonlat()[1]))).numpy()
+                lat = self._latitudes(row)
                 codes[place] = codes_of(np.full(lat.shape, self.pair_of[row], np.int64), lat)
         if self.of_samples:
             codes = codes[:, codes.shape[1] // 2, codes.shape[2] // 2]
         return torch.from_numpy(codes)
+
+    def _latitudes(self, row: int) -> np.ndarray:
+        """Of each pixel of a sample; NaN in a photograph, whose directions are no places on the Earth."""
+        grid = self.store.grid(row)
+        if isinstance(grid, CameraGrid):
+            return np.full(grid.shape, np.nan)
+        return self.to_square(torch.from_numpy(np.array(grid.lonlat()[1]))).numpy()
 
     def to_square(self, values: Tensor) -> Tensor:
         """Nested cells as squares, those of several parents one below the other; a raster window as it is."""

@@ -47,7 +47,8 @@ def summarise(
     bands, by_band = pooled_by(labels["latitude"], sums)
     table = _by(target.kind, bands, by_band, names, threshold)
     order = {f"{low}..{low + BAND_DEGREES}": low for low in range(-90, 90, BAND_DEGREES)}
-    entry["by_latitude"] = {band: table[band] for band in sorted(table, key=lambda band: -order.get(band, -999))}
+    known = [] if set(table) == {"unknown"} else sorted(table, key=lambda band: -order.get(band, -999))
+    entry["by_latitude"] = {band: table[band] for band in known}
     # Of many parents only what a table can show.
     overall = _by(target.kind, parents, by_parent, names, threshold)
     entry["by_parent"] = {p: {m: v for m, v in row.items() if "/" not in m} for p, row in overall.items()}

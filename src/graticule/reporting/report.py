@@ -12,6 +12,7 @@ from graticule.reporting.backbone import backbone, is_pretraining
 from graticule.reporting.detection import detection
 from graticule.reporting.earth import layers
 from graticule.reporting.evidence import Evidence, read_evidence
+from graticule.reporting.examples import is_painting, painter, training_pictures
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.windows import windows
 from graticule.reporting.words import duration
@@ -83,6 +84,16 @@ def _sections(found: Evidence, prefix: str) -> Html:
     if is_pretraining(found):
         return join(
             backbone(found, prefix),
+            training_pictures(found, prefix),
+            sections.learning(found, prefix),
+            record.data_and_split(found, prefix),
+            sections.timings(found, prefix),
+            record.configuration(found, prefix),
+        )
+    if is_painting(found):
+        return join(
+            painter(found, prefix),
+            training_pictures(found, prefix),
             sections.learning(found, prefix),
             record.data_and_split(found, prefix),
             sections.timings(found, prefix),
@@ -96,6 +107,7 @@ def _sections(found: Evidence, prefix: str) -> Html:
         sections.places(found, prefix),
         detection(found, prefix),
         sections.calibration(found, prefix),
+        training_pictures(found, prefix),
         sections.learning(found, prefix),
         record.data_and_split(found, prefix),
         sections.timings(found, prefix),
@@ -108,7 +120,8 @@ def _links(prefix: str, found: Evidence) -> list[tuple[str, str]]:
         "results": "Result", "map": "Map", "windows": "Windows", "classes": "Classes", "places": "Regions",
         "calibration": "Calibration", "learning": "Learning", "data": "Data", "timings": "Timings", "record": "Record",
     }  # fmt: skip
-    absent = ["map", "windows", "classes", "places", "calibration"] if is_pretraining(found) else []
+    maps = not (is_pretraining(found) or is_painting(found))
+    absent = [] if maps else ["map", "windows", "classes", "places", "calibration"]
     for name in absent or ([] if found.evaluations else ["calibration"]):
         names.pop(name)
     return [(f"#{prefix}-{ident}", name) for ident, name in names.items()]

@@ -157,7 +157,7 @@ def places(found: Evidence, prefix: str) -> Html:
         if result.get("by_parent"):
             inner = group_table("Parent", result["by_parent"], result, "parent")
             pieces.append(tag("details", tag("summary", f"{len(result['by_parent'])} parents"), inner))
-    lead = "The same sums, kept apart by region and by latitude."
+    lead = "The same sums, kept apart."
     return section(f"{prefix}-places", "Where it works", lead, pieces) if pieces else Html("")
 
 
