@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 from tiny_earth import TINY
 
 from graticule.cli import main
@@ -45,6 +47,22 @@ def test_a_map_begins_with_it(here, backbone):
     options = "{channels:[8,8,8,16],stem_width:8,decoder_channels:[8,8,8,8,8]}"
     smp = ["model=smp", "model.encoder=tu-resnet10t", f"model.encoder_weights={backbone}", f"model.options={options}"]
     assert main(["train", *words, *smp, "run.name=fine", "evaluate.after_train=false"]) == 0
+
+
+def test_a_net_of_this_project_begins_with_its_own_encoder(here):
+    small = [word for word in PRETRAIN if not word.startswith("model.options")]
+    own = ["model.encoder=unet", "model.options={channels: 4, levels: 2}", "run.name=own"]
+    assert main(["train", *small, *own]) == 0
+    (folder,) = Path("runs/_runs").glob("own-*")
+    words = [*TINY, f"model.encoder_weights={folder / 'backbone'}", "trainer.limit_train_batches=1"]
+    frozen = ["task.freeze=[down]", "run.name=taken", "evaluate.after_train=false"]
+    assert main(["train", *words, *frozen]) == 0
+    (taken,) = Path("runs/_runs").glob("taken-*")
+    learnt = torch.load(taken / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    given = safetensors.torch.load_file(folder / "backbone/backbone.safetensors")
+    weights = {name: tensor for name, tensor in given.items() if name.endswith(".weight")}
+    assert weights
+    assert all(torch.equal(learnt[name], tensor) for name, tensor in weights.items())
 
 
 @pytest.mark.parametrize(
