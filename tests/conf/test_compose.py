@@ -82,7 +82,14 @@ def test_roots_come_from_the_environment(monkeypatch):
 
 def test_options_of_net_and_source_are_those_of_their_signatures():
     config = composed("model=unet", "model.channels=5")
-    assert config.model.model_dump() == {"name": "unet", "channels": 5, "levels": 4, "norm": "batch", "dropout": 0.0}
+    assert config.model.model_dump() == {
+        "name": "unet",
+        "channels": 5,
+        "levels": 4,
+        "norm": "batch",
+        "dropout": 0.0,
+        "encoder_weights": None,
+    }
     assert composed("source.grid=healpix:64").source.options()["grid"] == "healpix:64"
 
 

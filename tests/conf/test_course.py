@@ -23,7 +23,7 @@ def test_a_sweep_of_the_course_tries_all_three_nets_with_the_options_of_each(con
     assert made["SegmentationCNN"]["pool_sizes"] == [5, 10]
     assert made["SegmentationCNN"]["embedding_size"] == 16
     assert made["SegmentationCNN"]["upsample"] == "nearest"
-    assert made["FCNResnetTransfer"] == {"name": "fcn_resnet101", "weights": None}
+    assert made["FCNResnetTransfer"] == {"name": "fcn_resnet101", "encoder_weights": None}
 
 
 @pytest.mark.parametrize("name", ["scale_factor", "in_channels", "out_channels"])
