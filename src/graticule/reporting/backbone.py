@@ -9,8 +9,7 @@ from PIL import Image
 from graticule.reporting.evidence import Evidence
 from graticule.reporting.figures import data_uri
 from graticule.reporting.markup import Html, join, tag
-from graticule.reporting.sections import missing, section
-from graticule.reporting.words import metric_name, number
+from graticule.reporting.sections import measures, missing, section
 
 _MEASURES = {
     "val/knn_balanced": "mean over classes; 20 nearest labelled training samples by cosine",
@@ -32,8 +31,7 @@ _PICTURES = {
 
 def is_pretraining(found: Evidence) -> bool:
     """Whether the run learnt a backbone and no map."""
-    task = found.config.get("task")
-    return isinstance(task, dict) and task.get("name") == "pretraining"
+    return found.task == "pretraining"
 
 
 def backbone(found: Evidence, prefix: str) -> Html:
@@ -50,13 +48,10 @@ def backbone(found: Evidence, prefix: str) -> Html:
         )
     except (ValueError, KeyError, TypeError):
         return section(f"{prefix}-results", "Backbone", None, tag("p", f"{path} is damaged.", class_="missing"))
-    rows = [
-        tag("tr", tag("th", metric_name(name.removeprefix("val/"))), tag("td", number(float(value))), tag("td", text))
-        for name, text in _MEASURES.items()
-        if (value := (told.get("validation") or {}).get(name)) is not None
-    ]
     use = tag("p", "Use it: ", tag("code", f"model.encoder_weights={path.parent}"), class_="quiet")
-    return section(f"{prefix}-results", "Backbone", lead, tag("table", tag("tbody", rows)), use, _pictures(found))
+    return section(
+        f"{prefix}-results", "Backbone", lead, measures(told.get("validation") or {}, _MEASURES), use, _pictures(found)
+    )
 
 
 def _pictures(found: Evidence) -> Html:

@@ -60,6 +60,12 @@ class Evidence:
         return str(self.manifest.get("name") or self.run.folder.name)
 
     @property
+    def task(self) -> str | None:
+        """The name of the task, where the configuration tells it."""
+        told = self.config.get("task")
+        return told.get("name") if isinstance(told, dict) else None
+
+    @property
     def main_evaluation(self) -> Evaluation | None:
         """The evaluation the headline speaks of: of the test part on the store's own grid, if there is one."""
         order = {"test-store": 0}

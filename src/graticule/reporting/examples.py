@@ -9,8 +9,7 @@ from PIL import Image
 from graticule.reporting.evidence import Evidence
 from graticule.reporting.figures import data_uri
 from graticule.reporting.markup import Html, tag
-from graticule.reporting.sections import missing, section
-from graticule.reporting.words import metric_name, number
+from graticule.reporting.sections import measures, missing, section
 
 SHOWN = 4
 """Pictures of a series in the report: the first, the last, and some between."""
@@ -27,8 +26,7 @@ _PAINTER = {
 
 def is_painting(found: Evidence) -> bool:
     """Whether the run learnt to paint, and predicts no map."""
-    task = found.config.get("task")
-    return isinstance(task, dict) and task.get("name") == "painting"
+    return found.task == "painting"
 
 
 def painter(found: Evidence, prefix: str) -> Html:
@@ -41,16 +39,11 @@ def painter(found: Evidence, prefix: str) -> Html:
         told = {str(name): float(value) for name, value in json.loads(path.read_text()).items()}
     except (ValueError, TypeError, AttributeError):
         return section(f"{prefix}-results", "Result", None, tag("p", f"{path} is damaged.", class_="missing"))
-    rows = [
-        tag("tr", tag("th", metric_name(name.removeprefix("val/"))), tag("td", number(told[name])), tag("td", text))
-        for name, text in _PAINTER.items()
-        if name in told
-    ]
     lead = "Of the best epoch, on the validation part. There is more than one right water: look at the pictures."
     use = tag(
         "p", "Use it: ", tag("code", f"graticule render flood PHOTOS --painter {found.run.folder}"), class_="quiet"
     )
-    return section(f"{prefix}-results", "Result", lead, tag("table", tag("tbody", rows), class_="data"), use)
+    return section(f"{prefix}-results", "Result", lead, measures(told, _PAINTER), use)
 
 
 def training_pictures(found: Evidence, prefix: str) -> Html | None:

@@ -38,6 +38,16 @@ def missing(what: str, command: str) -> Html:
     return tag("p", what, " Make it with ", tag("code", command), ".", class_="missing")
 
 
+def measures(values: Mapping[str, float | None], words: Mapping[str, str]) -> Html:
+    """A table of the values that there are, each with what it means, in the order of the words."""
+    rows = [
+        tag("tr", tag("th", metric_name(name.removeprefix("val/"))), tag("td", number(float(value))), tag("td", text))
+        for name, text in words.items()
+        if (value := values.get(name)) is not None
+    ]
+    return tag("table", tag("tbody", rows), class_="data")
+
+
 def results(found: Evidence, prefix: str) -> Html:
     """The headline of the main evaluation, one group of cards per target."""
     main = found.main_evaluation
