@@ -31,12 +31,17 @@ TERMS = {
 }
 
 
-class TinyNet(nn.Module):
-    """An encoder and a head, each a part; with batch norm and dropout, which have a state and draw."""
+PLAIN = {"mask": [{"name": "min_entropy", "weight": 0.1}, {"name": "adversarial", "weight": 0.1, "width": 4}]}
+"""Terms that are means over a batch and draw nothing."""
 
-    def __init__(self, channels: int) -> None:
+
+class TinyNet(nn.Module):
+    """An encoder and a head, each a part; with batch norm and dropout, which have a state and draw, unless plain."""
+
+    def __init__(self, channels: int, plain: bool = False) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.1))
+        further = [] if plain else [nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.1)]
+        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), *further)
         self.head = nn.Conv2d(6, channels, 3, padding=1)
 
     def forward(self, x):
@@ -59,11 +64,11 @@ def masker_data(stores, batch=2, workers=0) -> DomainDataModule:
     )  # fmt: skip
 
 
-def masker(module, optimizer=ADAM, terms=TERMS, **options) -> DomainAdaptation:
+def masker(module, optimizer=ADAM, terms=TERMS, plain=False, **options) -> DomainAdaptation:
     torch.manual_seed(0)
     channels = sum(target.channels for target in module.targets)
     return DomainAdaptation(
-        TinyNet(channels), module.bands, module.targets, domains=["r"], terms=terms, optimizer=optimizer,
+        TinyNet(channels, plain), module.bands, module.targets, domains=["r"], terms=terms, optimizer=optimizer,
         schedule={"name": "cosine", "warmup_steps": 2}, parts={"head": {"lr": 3e-3}},
         opponent={"optimizer": optimizer, "schedule": {"name": "stepwise", "epochs": 1}}, seed=5, ema_decay=0.9,
         losses={"mask": [{"name": "cross_entropy"}], "semantics": [{"name": "cross_entropy"}]}, **options,
@@ -88,10 +93,19 @@ def painter(module, optimizer=ADAM, **options) -> Painting:
     )  # fmt: skip
 
 
-def train(kind: str, stores, folder: Path, resume: bool = False, further=(), workers: int = 0, extra: bool = False):
-    module = masker_data(stores, workers=workers) if kind == "masker" else painter_data(stores[0], workers=workers)
-    task = (masker if kind == "masker" else painter)(module, EXTRA if extra else ADAM)
-    trainer = {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "log_every_n_steps": 2, "gradient_clip_val": 1.0}
+def train(
+    kind: str, stores, folder: Path, resume: bool = False, further=(), workers: int = 0, extra: bool = False,
+    devices: int = 1, batch: int = 2,
+):  # fmt: skip
+    if kind == "painter":
+        module = painter_data(stores[0], batch, workers)
+        task = painter(module, EXTRA if extra else ADAM)
+    else:
+        module, plain = masker_data(stores, batch, workers), kind == "plain masker"
+        task = masker(module, EXTRA if extra else ADAM, PLAIN if plain else TERMS, plain)
+    trainer = {
+        "max_epochs": 2, "accelerator": "cpu", "devices": devices, "log_every_n_steps": 2, "gradient_clip_val": 1.0,
+    }  # fmt: skip
     return fit(
         task, module, Run(folder), seed=11, trainer=trainer, callbacks={"checkpoint": {"every_n_steps": 2}},
         resume=resume, further=further,

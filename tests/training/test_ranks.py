@@ -36,21 +36,21 @@ class Note(Callback):
         return [json.loads(line) for line in (self.folder / f"rank{rank}.jsonl").read_text().splitlines()]
 
 
-def run_rank(rank, port, arguments, options):
+def run_rank(rank, port, train, arguments, options):
     """One of two processes, told its place as torchrun does."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": port}
     os.environ.update({name: str(value) for name, value in (place | meeting).items()})
-    tiny.train(*arguments, **options)
+    train(*arguments, **options)
 
 
-def run_two(*arguments, **options):
+def run_two(*arguments, train=tiny.train, **options):
     """Train in two processes; their exit codes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     fork = multiprocessing.get_context("fork").Process
-    processes = [fork(target=run_rank, args=(rank, port, arguments, options)) for rank in (0, 1)]
+    processes = [fork(target=run_rank, args=(rank, port, train, arguments, options)) for rank in (0, 1)]
     for process in processes:
         process.start()
     for process in processes:

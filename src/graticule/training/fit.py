@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -143,6 +144,19 @@ def _two_players(task: Task, options: dict[str, Any]) -> None:
             "batch; set it to 1 and make data.batch_size larger."
         )
     task.gradient_clip, options["gradient_clip_val"] = options["gradient_clip_val"], None
+    if options["strategy"] == "ddp" or (options["strategy"] == "auto" and _processes(options) > 1):
+        # Each player's loss leaves the other's weights without a gradient.
+        options["strategy"] = "ddp_find_unused_parameters_true"
+
+
+def _processes(options: Mapping[str, Any]) -> int:
+    """How many processes will train."""
+    devices = options["devices"]
+    if devices == "auto" or devices == -1:
+        each = torch.cuda.device_count() if options["accelerator"] in ("auto", "gpu", "cuda") else 1
+    else:
+        each = devices if isinstance(devices, int) else len(devices)
+    return max(1, each) * int(options["num_nodes"])
 
 
 @contextmanager
