@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 
 from graticule.cli import main
-from graticule.commands.assemble import make_datamodule, split
+from graticule.commands.assemble import make_datamodule, make_task, split
 from graticule.conf.compose import Request, compose
 from graticule.data.store import Store
 from worlds import photo_world
@@ -73,6 +74,22 @@ def test_few_labels_are_few_of_the_main_store_only():
     few, all_of_the_other = (len(one.assignment.samples("train")) for one in (made, made.domains["r"]))
     assert few < 4
     assert all_of_the_other == 8
+
+
+@pytest.mark.parametrize("words", [MASKER, PAINTER], ids=["masker", "painter"])
+def test_all_first_weights_are_a_function_of_the_seed(words):
+    def weights(state, *further):
+        config = compose(Request([*SMALL, *words, *further]))
+        store = Store.open(Path("s"))
+        torch.manual_seed(state)
+        return make_task(config, make_datamodule(config, store, split(config.split, store))).state_dict()
+
+    one, same, other = weights(1), weights(2), weights(1, "run.seed=7")
+    assert all(torch.equal(same[name], weight) for name, weight in one.items())
+    for part in ("net.", "discriminators."):
+        kernels = [name for name, weight in one.items() if name.startswith(part) and weight.ndim == 4]
+        assert kernels
+        assert not any(torch.equal(other[name], one[name]) for name in kernels)
 
 
 @pytest.mark.parametrize(

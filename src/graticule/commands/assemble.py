@@ -85,8 +85,10 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> Task:
-    """The task with a new net, whose first weights are a function of the run's seed."""
-    made: Task = kind_of(config).make_task(config, datamodule, trusted)
+    """The task with new nets, all of whose first weights are a function of the run's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        made: Task = kind_of(config).make_task(config, datamodule, trusted)
     return made
 
 

@@ -50,7 +50,7 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> DomainAdaptation:
-    """The task with a new net, whose first weights are a function of the run's seed.
+    """The task with a new net and discriminators.
 
     Raises:
         ConfigError: if the terms or the pretraining do not fit the targets.

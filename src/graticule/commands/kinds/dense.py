@@ -4,7 +4,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from graticule.commands.assemble import base_pixels_of, build_net
@@ -45,7 +44,7 @@ def data_options(config: Config) -> dict[str, Any]:
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> DensePrediction:
-    """The task with a new net, whose first weights are a function of the run's seed."""
+    """The task with a new net."""
     net, options = net_and_options(config, datamodule, trusted)
     made = DensePrediction(net, datamodule.bands, datamodule.targets, **options)
     if config.task.weights_from_checkpoint:
@@ -62,9 +61,7 @@ def net_and_options(
     faces = base_pixels_of(datamodule.store)
     plain = config.to_dict() | {"grid_kind": kind, "base_pixels": faces, "targets": told}
     channels = sum(target.channels for target in datamodule.targets)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        net = build_net(plain, len(datamodule.bands), channels, trusted)
+    net = build_net(plain, len(datamodule.bands), channels, trusted)
     task, optim = plain["task"], plain["optim"]
     asked = None if task["losses"] is None else entries_of(task["losses"], datamodule.targets)
     losses = _weighed(asked, datamodule)

@@ -46,7 +46,7 @@ def make_datamodule(config: Config, store: Store, assignment: Assignment) -> Dat
 
 
 def make_task(config: Config, datamodule: DataModule, trusted: Collection[str] = ()) -> Painting:
-    """The task with new nets, whose first weights are a function of the run's seed.
+    """The task with new nets.
 
     Raises:
         ConfigError: if `model` is no painter, or an option does not fit.
@@ -60,10 +60,8 @@ def _task(config: Config, bands: Any, targets: Any, plain: Mapping[str, Any], *,
         raise ConfigError(
             f"task.name=painting trains a painter, and the model is {config.model.name}; set model=painter."
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        painter: Painter = find_class("model", "painter")(**config.model.options())
-        discriminator = MultiScaleDiscriminator(judge.width, judge.layers, judge.scales, local=judge.local)
+    painter: Painter = find_class("model", "painter")(**config.model.options())
+    discriminator = MultiScaleDiscriminator(judge.width, judge.layers, judge.scales, local=judge.local)
     losses, perceptual = asked.losses.model_dump(), None
     if losses["perceptual"] and not teaching:
         losses["perceptual"] = 0.0

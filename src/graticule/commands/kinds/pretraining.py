@@ -4,8 +4,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from graticule.commands.console import tell
 from graticule.commands.kinds.embedding import draw_views, save_pictures
 from graticule.conf.parts import make_net
@@ -61,23 +59,21 @@ def _probe_target(config: Config, store: Store) -> str | None:
 
 
 def make_task(config: Config, datamodule: Any, trusted: Collection[str] = ()) -> Pretraining:
-    """The task with a new backbone, whose first weights are a function of the run's seed."""
+    """The task with a new backbone."""
     plain = config.to_dict()
     if datamodule.batch_size < 2 and config.pretraining.method != "mae":
         raise ConfigError(
             f"data.batch_size is {datamodule.batch_size}; {config.pretraining.method} compares samples of a batch, so "
             "give 2 or more (64 is good)."
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        net = _backbone(plain, len(datamodule.bands), trusted)
-        section, optim = plain["pretraining"], plain["optim"]
-        return Pretraining(
-            net, datamodule.bands, section["method"], options=section["options"], sizes=datamodule.views.sizes,
-            targets=datamodule.targets, probe_every=section["probe_every"], optimizer=optim["optimizer"],
-            schedule=optim["schedule"], final_weight_decay=section["final_weight_decay"],
-            normalisation=plain["task"]["normalisation"], config=plain, compile_net=config.trainer.compile,
-        )  # fmt: skip
+    net = _backbone(plain, len(datamodule.bands), trusted)
+    section, optim = plain["pretraining"], plain["optim"]
+    return Pretraining(
+        net, datamodule.bands, section["method"], options=section["options"], sizes=datamodule.views.sizes,
+        targets=datamodule.targets, probe_every=section["probe_every"], optimizer=optim["optimizer"],
+        schedule=optim["schedule"], final_weight_decay=section["final_weight_decay"],
+        normalisation=plain["task"]["normalisation"], config=plain, compile_net=config.trainer.compile,
+    )  # fmt: skip
 
 
 def _backbone(config: dict[str, Any], in_channels: int, trusted: Collection[str]) -> Any:
