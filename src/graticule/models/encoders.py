@@ -63,13 +63,10 @@ def make_own(name: str, in_channels: int, options: Mapping[str, Any]) -> OwnEnco
 
 def _drop_decoder(net: nn.Module, kept: tuple[str, ...]) -> None:
     """Take out all modules that hold weights, but none of the kept parts."""
+    gone: list[str] = []
     for name, module in list(net.named_modules()):
         weights = [weight for weight, _ in module.named_parameters(prefix=name)]
-        parent, _, child = name.rpartition(".")
-        if weights and not any(weight.startswith(kept) for weight in weights) and child in _names(net, parent):
+        if weights and not name.startswith(tuple(gone)) and not any(weight.startswith(kept) for weight in weights):
+            parent, _, child = name.rpartition(".")
             delattr(net.get_submodule(parent), child)
-
-
-def _names(net: nn.Module, parent: str) -> set[str]:
-    """Of the modules in a part; none where it was taken out."""
-    return {name.rpartition(".")[2] for name, _ in net.named_modules() if name.rpartition(".")[0] == parent}
+            gone.append(f"{name}.")

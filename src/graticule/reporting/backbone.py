@@ -29,11 +29,6 @@ _PICTURES = {
 }
 
 
-def is_pretraining(found: Evidence) -> bool:
-    """Whether the run learnt a backbone and no map."""
-    return found.task == "pretraining"
-
-
 def backbone(found: Evidence, prefix: str) -> Html:
     """What was exported, the measures of the last validation, and the pictures."""
     path = found.run.folder / "backbone" / "backbone.json"

@@ -24,11 +24,6 @@ _PAINTER = {
 }
 
 
-def is_painting(found: Evidence) -> bool:
-    """Whether the run learnt to paint, and predicts no map."""
-    return found.task == "painting"
-
-
 def painter(found: Evidence, prefix: str) -> Html:
     """The measures of the best epoch."""
     path = found.run.folder / "painting.json"
@@ -40,9 +35,8 @@ def painter(found: Evidence, prefix: str) -> Html:
     except (ValueError, TypeError, AttributeError):
         return section(f"{prefix}-results", "Result", None, tag("p", f"{path} is damaged.", class_="missing"))
     lead = "Of the best epoch, on the validation part. There is more than one right water: look at the pictures."
-    use = tag(
-        "p", "Use it: ", tag("code", f"graticule render flood PHOTOS --painter {found.run.folder}"), class_="quiet"
-    )
+    command = f"graticule render flood PHOTOS --run MASKER_RUN --painter {found.run.folder}"
+    use = tag("p", "Use it: ", tag("code", command), class_="quiet")
     return section(f"{prefix}-results", "Result", lead, measures(told, _PAINTER), use)
 
 

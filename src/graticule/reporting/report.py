@@ -8,11 +8,11 @@ from pathlib import Path
 from graticule.errors import GraticuleError
 from graticule.files import whole_file
 from graticule.reporting import compare, cross, record, sections, study
-from graticule.reporting.backbone import backbone, is_pretraining
+from graticule.reporting.backbone import backbone
 from graticule.reporting.detection import detection
 from graticule.reporting.earth import layers
 from graticule.reporting.evidence import Evidence, read_evidence
-from graticule.reporting.examples import is_painting, painter, training_pictures
+from graticule.reporting.examples import painter, training_pictures
 from graticule.reporting.markup import Html, join, tag
 from graticule.reporting.windows import windows
 from graticule.reporting.words import duration
@@ -24,6 +24,10 @@ _MARK = Html(
     '<svg viewBox="0 0 32 32" class="mark" aria-hidden="true"><circle cx="16" cy="16" r="13"/>'
     '<ellipse cx="16" cy="16" rx="5.5" ry="13"/><path d="M3 16h26M5 9.5h22M5 22.5h22"/></svg>'
 )
+
+
+_OWN_RESULTS = {"pretraining": backbone, "painting": painter}
+"""The results of tasks that predict no maps."""
 
 
 def report(run_folders: Sequence[Path], out: Path | None = None) -> Path:
@@ -81,18 +85,9 @@ def _body(runs: Sequence[Evidence]) -> Html:
 
 
 def _sections(found: Evidence, prefix: str) -> Html:
-    if is_pretraining(found):
+    if own := _OWN_RESULTS.get(found.task or ""):
         return join(
-            backbone(found, prefix),
-            training_pictures(found, prefix),
-            sections.learning(found, prefix),
-            record.data_and_split(found, prefix),
-            sections.timings(found, prefix),
-            record.configuration(found, prefix),
-        )
-    if is_painting(found):
-        return join(
-            painter(found, prefix),
+            own(found, prefix),
             training_pictures(found, prefix),
             sections.learning(found, prefix),
             record.data_and_split(found, prefix),
@@ -120,8 +115,7 @@ def _links(prefix: str, found: Evidence) -> list[tuple[str, str]]:
         "results": "Result", "map": "Map", "windows": "Windows", "classes": "Classes", "places": "Regions",
         "calibration": "Calibration", "learning": "Learning", "data": "Data", "timings": "Timings", "record": "Record",
     }  # fmt: skip
-    maps = not (is_pretraining(found) or is_painting(found))
-    absent = [] if maps else ["map", "windows", "classes", "places", "calibration"]
+    absent = [] if found.task not in _OWN_RESULTS else ["map", "windows", "classes", "places", "calibration"]
     for name in absent or ([] if found.evaluations else ["calibration"]):
         names.pop(name)
     return [(f"#{prefix}-{ident}", name) for ident, name in names.items()]
