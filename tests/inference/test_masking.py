@@ -55,8 +55,10 @@ def test_what_is_seen_in_a_small_picture_comes_back_at_the_size_of_the_photograp
 
     task = DensePrediction(Width(), BANDS, [DEPTH])
     photos = torch.rand(2, 3, 48, 96)
-    for side, width in ((24, 48), (96, 192), (None, 96), (48, 96)):
-        found = TaskMasker(task, side)(photos)["depth"]
+    shown = {((24, 24), False): 48, ((96, 96), False): 192, (None, False): 96, ((48, 96), False): 96,
+             ((24, 60), False): 60, ((24, 60), True): 60, ((40, 30), True): 30}  # fmt: skip
+    for (learnt, whole), width in shown.items():
+        found = TaskMasker(task, learnt, whole=whole)(photos)["depth"]
         assert found.shape == (2, 48, 96)
         torch.testing.assert_close(found, torch.full((2, 48, 96), 20 + 5 * width / 100))
 

@@ -67,9 +67,11 @@ def load_masker(word: Path | str, device: str, trusted: Collection[str] = (), si
             f"{word} is of a run with task.name={kind}, which sees nothing in photographs; give a masker as --run"
             + (" and this as --painter." if isinstance(task, _Paints) else ".")
         )
+    learnt, whole = (side, side) if side else None, False
     if side is None and config.source.name == "photos":
-        side = min(config.source.options()["size"])
-    return TaskMasker(task.to(device), side or None)
+        told = config.source.options()
+        learnt, whole = (int(told["size"][0]), int(told["size"][1])), told["fit"] == "whole"
+    return TaskMasker(task.to(device), learnt, whole=whole)
 
 
 def load_painter(word: Path | str, device: str, seed: int, trusted: Collection[str] = ()) -> Paint:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
 
 from graticule.errors import SourceError
 from graticule.grids import CameraGrid
 from graticule.inference.evaluate import Draw
+from graticule.inference.framing import at_size, size_shown
 from graticule.inference.gallery import Shown
 from graticule.inference.layers import layers_of
 from graticule.inference.photo_files import write_layer, write_picture
@@ -64,22 +64,11 @@ def _fields(
     task: Task, photo: UInt8[np.ndarray, "h w 3"], source: Mapping[str, Any], options: PredictOptions
 ) -> dict[str, np.ndarray]:
     """Predictions at the photograph's pixels, [k, h, w] or [h, w] by target: values between those of the net's."""
-    height, width = photo.shape[:2]
-    high, wide = (int(side) for side in source["size"])
-    if source.get("fit") != "whole":
-        scale = max(high / height, wide / width)
-        high, wide = max(round(height * scale), 1), max(round(width * scale), 1)
+    size = photo.shape[0], photo.shape[1]
+    high, wide = size_shown(size, tuple(source["size"]), whole=source.get("fit") == "whole")
     small = np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.BILINEAR))
     low, right = -high % _MULTIPLE, -wide % _MULTIPLE
     x = np.pad(small, ((0, low), (0, right), (0, 0)), mode="edge")
     batch = torch.from_numpy(np.moveaxis(x, -1, 0).astype(np.float32))[None]
     answer = on_any_square([task], options.device, options.tta)(batch, torch.ones(1, *x.shape[:2], dtype=torch.bool))
-    found = {}
-    for name, values in answer.items():
-        field = values.float().cpu()[..., :high, :wide]
-        flat = field.ndim == 3
-        large = F.interpolate(
-            field[:, None] if flat else field, size=(height, width), mode="bilinear", align_corners=False
-        )
-        found[name] = (large[0, 0] if flat else large[0]).numpy()
-    return found
+    return {name: at_size(values.float().cpu()[..., :high, :wide], size)[0].numpy() for name, values in answer.items()}

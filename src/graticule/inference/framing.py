@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from graticule.inference.photo_layers import as_layers, as_photos
 
+Size = tuple[int, int]
 Framed = tuple[UInt8[np.ndarray, "_h _w 3"], dict[str, np.ndarray]]
 
 
@@ -37,3 +40,27 @@ def framed(photo: UInt8[np.ndarray, "h w 3"], layers: Mapping[str, Any], size: i
     known = as_layers(layers, as_photos(resized)[0])
     cut = {name: layer[0].numpy()[box] for name, layer in known.items()}
     return np.ascontiguousarray(np.moveaxis(np.moveaxis(resized, -1, 0)[box], 0, -1)), cut
+
+
+def size_shown(photo: Size, learnt: Size, *, whole: bool) -> Size:
+    """Height and width at which a net sees a photograph as large as those that it learnt from.
+
+    Args:
+        photo: height and width of the photograph.
+        learnt: of the samples.
+        whole: whether those were squeezed photographs; else scaled until they fill the sample, of which nothing is cut
+            here.
+    """
+    if whole:
+        return learnt
+    scale = max(side / length for side, length in zip(learnt, photo, strict=True))
+    return max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
+
+
+def at_size(field: Tensor, size: Size) -> Tensor:
+    """Probabilities [b, k, h, w] or values [b, h, w] at another size; values between those that there are."""
+    if tuple(field.shape[-2:]) == size:
+        return field
+    flat = field.ndim == 3
+    large = F.interpolate(field[:, None] if flat else field, size=size, mode="bilinear", align_corners=False)
+    return large[:, 0] if flat else large

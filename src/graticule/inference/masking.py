@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from graticule.errors import ConfigError
+from graticule.inference.framing import Size, at_size, size_shown
 from graticule.schema import Band, Target
 
 _NEAREST = 0.1
@@ -63,21 +64,22 @@ class TaskMasker:
 
     Args:
         task: dense prediction on colour photographs; is put into eval mode.
-        side: photographs are shown to it with so many pixels on their shorter side, and what it sees is brought back to
-            their own size; None shows them as they are. A net knows things at the size at which it learnt them.
+        learnt: height and width of the photographs that it learnt from: it is shown others as large as those, and what
+            it sees is brought back to their own size. None shows them as they are.
+        whole: whether it learnt from whole photographs, squeezed to that size.
 
     Raises:
         ConfigError: if it does not see colour photographs, or predicts nothing that events need.
     """
 
-    def __init__(self, task: Predicts, side: int | None = None) -> None:
+    def __init__(self, task: Predicts, learnt: Size | None = None, *, whole: bool = False) -> None:
         if len(task.bands) != 3 or task.grid_kind == "healpix":
             raise ConfigError(
                 f"the masker takes {len(task.bands)} bands on a grid of kind '{task.grid_kind}'; it must take the "
                 "three colours of photographs."
             )
         task.eval()
-        self.task, self.side = task, side
+        self.task, self.learnt, self.whole = task, learnt, whole
         self._names: dict[str, Target] = {}
         for target in task.targets:
             name = _layer(target, task.losses.get(target.name, ()))
@@ -107,22 +109,13 @@ class TaskMasker:
     @torch.no_grad()
     def __call__(self, photos: Float32[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """The layers [b, h, w] of photographs, 0 to 1: shares, class numbers, metres."""
-        size = photos.shape[-2:]
-        if self.side is not None and min(size) != self.side:
-            shown = [max(1, round(length * self.side / min(size))) for length in size]
+        size = photos.shape[-2], photos.shape[-1]
+        shown = size if self.learnt is None else size_shown(size, self.learnt, whole=self.whole)
+        if shown != size:
             photos = F.interpolate(photos, shown, mode="bilinear", antialias=True, align_corners=False)
         ends = photos.new_tensor([_black_and_white(band) for band in self.task.bands])[..., None, None]
         found = self.task.predict(photos * (ends[:, 1] - ends[:, 0]) + ends[:, 0])
-        return {name: _as_layer(name, _resized(found[target.name], size)) for name, target in self._names.items()}
-
-
-def _resized(predicted: Tensor, size: Sequence[int]) -> Tensor:
-    """Probabilities [b, k, h, w] or values [b, h, w] at another size."""
-    if predicted.shape[-2:] == size:
-        return predicted
-    fields = predicted if predicted.ndim == 4 else predicted[:, None]
-    resized = F.interpolate(fields, list(size), mode="bilinear", align_corners=False)
-    return resized if predicted.ndim == 4 else resized[:, 0]
+        return {name: _as_layer(name, at_size(found[target.name], size)) for name, target in self._names.items()}
 
 
 def _black_and_white(band: Band) -> tuple[float, float]:
