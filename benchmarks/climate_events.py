@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from figures import report
+from figures import report, seconds
 from graticule.inference.rendering import Flood, Smog, Wildfire, infer_all
 from graticule.models.discriminators import MultiScaleDiscriminator
 from graticule.models.masker.masker import Masker
@@ -44,16 +44,6 @@ THEIRS = {
 """Seconds of the processor of ClimateGAN's infer_all on 640 x 640, the middle of what was seen."""
 STEPS = {("masker", 640): 9.9, ("painter", 640): 6.4}
 """Its largest resident sizes in GiB."""
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """The least time of the processor that a call takes."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def masker() -> Masker:

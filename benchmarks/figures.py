@@ -1,5 +1,7 @@
-"""How a benchmark tells its figure: one line with the ratio, the goal and whether it was reached."""
+"""How a benchmark takes the time of a call, and tells its figure: one line with ratio, goal and whether it is met."""
 
+import time
+from collections.abc import Callable
 from typing import Literal
 
 
@@ -16,3 +18,13 @@ def report(name: str, ratio: float, goal: float, better: Literal["higher", "lowe
     sign = "≥" if better == "higher" else "≤"
     print(f"{name:<72} {ratio:10.2f}   goal {sign} {goal:<8g} {'pass' if reached else 'miss'}", flush=True)
     return reached
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """The least time of the processor that a call takes."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return min(times)

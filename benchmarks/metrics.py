@@ -6,14 +6,13 @@ error, per class and macro; the curves have 256 steps on both sides. An update i
 shares one confusion matrix among the metrics that can (compute groups), as a careful user would have it. CPU time.
 """
 
-import time
 from collections.abc import Callable
 
 import torch
 import torchmetrics.classification as tm
 from torchmetrics import MetricCollection
 
-from figures import report
+from figures import report, seconds
 from graticule.objectives.metrics import metrics
 from graticule.objectives.sums import BINS, binary_sums, class_sums
 
@@ -52,12 +51,7 @@ def _compare(kind: str, scores: torch.Tensor, labels: torch.Tensor, theirs: Metr
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:
     call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
+    return seconds(call, repeats)
 
 
 def _torchmetrics_classes(k: int) -> MetricCollection:

@@ -7,7 +7,6 @@ beside a product of two matrices of 1024 x 1024 in the same run: that much is th
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from figures import report
+from figures import report, seconds
 from graticule.inference.event_files import read_photo, write_picture
 from graticule.inference.glow import blurred, glow, widened
 from graticule.inference.rendering import Smog, Wildfire, infer_all
@@ -24,16 +23,6 @@ SIDE, REACH, RADIUS, SIGMA = 640, 114, 140, 140.5
 GOAL = 15.0
 EVENT_GOAL = 5.0
 """Matrix products that an event may cost. With the direct blur a fire costs over 200."""
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """The least time of the processor that a call takes."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 def direct(mask: torch.Tensor) -> torch.Tensor:

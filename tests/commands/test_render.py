@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rendered import pixels, told_by
 
 from graticule.cli import main
 from graticule.inference.rendering import Smog, Wildfire, infer_all
@@ -27,16 +28,6 @@ def desk(tmp_path, monkeypatch):
         labels[:7] = 13
         Image.fromarray(labels).save(f"labels/{name}-semantics.png")
     return tmp_path
-
-
-def pixels(path):
-    return np.asarray(Image.open(path))
-
-
-def told_by(capsys):
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    return told.out.split(), told.err
 
 
 ALL = ["--depth", "depth", "--segmentation", "labels", "--sky", "13"]

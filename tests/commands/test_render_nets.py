@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rendered import pixels, told_by
 
 from graticule.cli import main
 from graticule.commands.render_nets import load_masker, load_painter
@@ -69,16 +70,6 @@ def desk(tmp_path, monkeypatch):
     for name, shape in (("a", (40, 56)), ("b", (40, 56)), ("c", (33, 70))):
         Image.fromarray(rng.integers(0, 256, (*shape, 3), np.uint8)).save(f"photos/{name}.png")
     return tmp_path
-
-
-def pixels(path):
-    return np.asarray(Image.open(path))
-
-
-def told_by(capsys):
-    told = capsys.readouterr()
-    assert "Traceback" not in told.err
-    return told.out.split(), told.err
 
 
 def test_all_events_are_those_of_python(desk, runs, capsys):
